@@ -1,0 +1,177 @@
+"""The asks: what a session may want of the hall. Knows "my peer" and "my partner"; does not know an id, a pool or a socket.
+
+Beside them stand the values that they carry: a door's request, and what became of it.
+"""
+
+from collections.abc import Mapping
+
+from attrs import define, field, frozen
+
+from gaproxy.proto.smtp.extensions import Offer
+
+Address = tuple[str, int]
+
+
+@frozen
+class Destination:
+    """One address of a request. `host`: the name behind it, where one was given. `group`: its preference group."""
+
+    address: str
+    port: int
+    host: str | None
+    group: int
+
+
+@frozen
+class Request:
+    """What every door wants in the end: a connection from one of `sources` to the first of `to` that will have us.
+
+    `tls`: none, may, encrypt or verify; `tls_names`: what the certificate must be good for (empty: the destination's host).
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    to: tuple[Destination, ...]
+    helo: str
+    tls: str = "may"
+    tls_names: tuple[str, ...] = ()
+    throttle: str = ""
+    pool: str = "cluster"
+    reuse: str = "any"
+    wait_ms: int = 0
+
+
+@frozen
+class Security:
+    """What TLS a connection has: protocol version, cipher, and whether the certificate was verified."""
+
+    version: str
+    cipher: str
+    verified: bool
+
+
+@frozen
+class Tried:
+    """One address that was tried, how it failed, and how many milliseconds that took."""
+
+    address: str
+    port: int
+    kind: str
+    after_ms: int
+
+
+@frozen
+class Opened:
+    """A remote that is ready for MAIL: where it is, what it said, how it is secured, what was tried before it."""
+
+    source: Address
+    destination: Destination
+    offer: Offer
+    security: Security | None
+    tried: tuple[Tried, ...] = ()
+    reused: bool = False
+    uses: int = 1
+    age_ms: int = 0
+
+
+@frozen
+class Failed:
+    """No remote: the kind and the remote's own words (of the last address), and everything that was tried."""
+
+    kind: str
+    text: str
+    tried: tuple[Tried, ...] = ()
+    reply: str | None = None
+    retry_ms: int = 0
+
+
+@define
+class Say:
+    """To my peer; in a relay always to the MTA."""
+
+    data: bytes
+
+
+@define
+class Pass:
+    """To the remote of this relay."""
+
+    data: bytes
+
+
+@define
+class PassBody:
+    """What my peer sends goes to the remote, past the machine, until its end. Answered by `relayed`."""
+
+
+@define
+class Open:
+    """Find a remote for this request. Answered by `opened` or `failed`."""
+
+    request: Request
+
+
+@define
+class Dial:
+    """Call this address, with a caller on the line. Answered by `opened` or `failed`."""
+
+    source: str
+    destination: Destination
+    tls: str
+
+
+@define
+class Secure:
+    """TLS with my peer. Answered by `secured` or `unsecured`."""
+
+    verify: bool
+    server_name: str | None
+
+
+@define
+class Tell:
+    """This became of what was asked of me; to whoever asked."""
+
+    outcome: Opened | Failed
+
+
+@define
+class CallOff:
+    """Whatever I opened or am opening is no longer wanted."""
+
+
+@define
+class Lend:
+    """My peer is the relay's, with what I kept of its bytes before all others, until `returned`."""
+
+    kept: bytes = b""
+
+
+@define
+class GiveBack:
+    """The relay is over: the remote goes (`taint`: why it may never be shared), the MTA returns to its door."""
+
+    taint: str | None = None
+
+
+@define
+class Drop:
+    """The remote of this relay is closed at once: no more bytes, no terminator, no QUIT."""
+
+
+@define
+class Leave:
+    """Close my peer: behind what was said to it, or at once."""
+
+    at_once: bool = False
+
+
+@define
+class Mention:
+    """One line for the log: a topic that `report/log.py` words, and its fields."""
+
+    topic: str
+    fields: Mapping[str, str | int] = field(factory=dict)
+
+
+Ask = Say | Pass | PassBody | Open | Dial | Secure | Tell | CallOff | Lend | GiveBack | Drop | Leave | Mention
