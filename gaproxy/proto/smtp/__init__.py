@@ -1,0 +1,1 @@
+"""The words of SMTP, cut and named: grammar without state."""
