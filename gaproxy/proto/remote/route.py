@@ -1,4 +1,4 @@
-"""The way out: knows which addresses may be a source or a destination, and which belong together; dials none of them."""
+"""The way out: knows which address may be a source or a destination, and which two go together; does not dial."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -51,11 +51,11 @@ _BROADCAST = IPv4Address("255.255.255.255")
 
 @frozen
 class Policy:
-    """Who may be a source and who a destination.
+    """Who may be a source and who a destination. Addresses of listeners are literals.
 
-    `source_ips`: None allows every local address. `remote_deny` is added to the table; `remote_allow` wins over both, never
-    over `remote_ports` nor `listeners`. A listener on 0.0.0.0 or :: stands for every address of this machine that is known
-    here: loopback and `source_ips`. (Other local addresses, and all but loopback where `source_ips` is None, are not known.)
+    `source_ips`: None allows every local address. `remote_allow` wins over the table, `remote_deny` and addresses of our
+    own, never over `remote_ports` nor a listener. A listener on 0.0.0.0 or :: stands for every address of this machine
+    that is known here: loopback and `source_ips`. What else is local to it the configuration does not tell.
     """
 
     source_ips: tuple[Network, ...] | None
@@ -68,7 +68,7 @@ class Policy:
         """Why no connection may leave from this address, in one sentence; None if it may."""
         host = _host(source)
         if host is None:
-            return "the source is not an IP address that can be used"
+            return "the source is no IP address that can be used"
         if _is_nobody(host):
             return f"source {host} is not the address of one host"
         if self.source_ips is not None and not _within(host, self.source_ips):
@@ -79,18 +79,18 @@ class Policy:
         """Why this address and port may not be dialled, in one sentence; None if they may."""
         host = _host(address)
         if host is None:
-            return "the destination is not an IP address that can be used"
+            return "the destination is no IP address that can be used"
         if _is_nobody(host):
             return f"destination {host} is not the address of one host"
         if port not in self.remote_ports:
             return f"destination port {port} is not in remote_ports"
-        if self._is_ours(host, port):
+        if self._is_listener(host, port):
             return f"destination {host} port {port} is a listener of this proxy"
-        if not _within(host, self.remote_allow) and self._is_denied(host):
-            return f"destination {host} is denied"
-        return None
+        if _within(host, self.remote_allow):
+            return None
+        return self._denies(host)
 
-    def _is_ours(self, host: Host, port: int) -> bool:
+    def _is_listener(self, host: Host, port: int) -> bool:
         places = [ip_address(address) for address, listening in self.listeners if listening == port]
         return host in places or any(self._is_behind(place, host) for place in places if place.is_unspecified)
 
@@ -98,8 +98,15 @@ class Policy:
         # A socket on :: may hear IPv4 as well; one on 0.0.0.0 never hears IPv6.
         return wildcard.version >= host.version and _within(host, _LOOPBACK + (self.source_ips or ()))
 
-    def _is_denied(self, host: Host) -> bool:
-        return _within(host, DENIED + self.remote_deny) or (host.version == 6 and host not in GLOBAL_IPV6)
+    def _denies(self, host: Host) -> str | None:
+        network = next((network for network in DENIED + self.remote_deny if host in network), None)
+        if network is not None:
+            return f"destination {host} is denied ({network})"
+        if host.version == 6 and host not in GLOBAL_IPV6:
+            return f"destination {host} is denied (outside {GLOBAL_IPV6})"
+        if _within(host, self.source_ips or ()) or host in [ip_address(address) for address, _ in self.listeners]:
+            return f"destination {host} is denied (our own address)"
+        return None
 
 
 def source_for(sources: Sequence[str], address: str) -> str | None:
@@ -108,7 +115,7 @@ def source_for(sources: Sequence[str], address: str) -> str | None:
 
 
 def same_family(a: str, b: str) -> bool:
-    """Whether both are IPv4 or both IPv6; what is no address (a name, an IPv4-mapped one, one with a zone) has no family."""
+    """Whether both are IPv4 or both IPv6. What is no address (a name, a zone, IPv4 mapped into IPv6) has no family."""
     first, second = _host(a), _host(b)
     return first is not None and second is not None and first.version == second.version
 

@@ -9,7 +9,7 @@ from gaproxy.proto.errors import RemoteProtocolError
 
 COMMAND_BYTES = 4096
 
-# What stands here is relayed or answered; nothing else is, for a verb that we do not know may change what the next bytes mean.
+# Nothing outside this table is relayed: a verb that we do not know may change what the next bytes mean.
 TREATMENT: Mapping[str, str] = {
     "MAIL": "pass",
     "RCPT": "pass",
@@ -59,7 +59,7 @@ def _named(wire: bytes) -> Command:
     if b"\r" in line or b"\n" in line:
         return Command("", line, wire, "bare CR or LF")
     if b"\0" in line:
-        return Command("", line, wire, "NUL")
+        return Command("", line, wire, "NUL byte")
     match = _VERB_LINE.fullmatch(line)
     if match is None:
         return Command("", line, wire)
@@ -68,5 +68,5 @@ def _named(wire: bytes) -> Command:
 
 
 def treatment(verb: str) -> str:
-    """How a relay treats this verb: `pass`, `greet`, `quit`, `starttls` or, for every verb outside the table, `refuse`."""
+    """How a relay treats this verb: `pass`, `greet`, `quit`, `starttls`, or `refuse` for all that the table lacks."""
     return TREATMENT.get(verb, "refuse")

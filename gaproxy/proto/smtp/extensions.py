@@ -1,4 +1,4 @@
-"""What a remote offers: knows its greeting, its EHLO reply and what of it an MTA is shown; does not know who is asking."""
+"""What a remote offers: knows its greeting, its EHLO reply and what an MTA is shown of them; does not know who asks."""
 
 import re
 from collections.abc import Mapping
@@ -7,21 +7,36 @@ from attrs import frozen
 
 from gaproxy.proto.smtp.replies import Reply
 
-# An allow-list: a keyword that we do not know may change what the next bytes mean (CHUNKING, BINARYMIME, AUTH, XCLIENT …).
+# An allow-list: an extension that we do not know may change what the next bytes mean (CHUNKING, BINARYMIME, AUTH …).
 SHOWN = frozenset(
-    "PIPELINING SIZE 8BITMIME SMTPUTF8 ENHANCEDSTATUSCODES DSN DELIVERBY REQUIRETLS LIMITS FUTURERELEASE MT-PRIORITY"
-    " VRFY HELP EXPN".split()
+    {
+        "PIPELINING",  # RFC 2920
+        "SIZE",  # RFC 1870
+        "8BITMIME",  # RFC 6152
+        "SMTPUTF8",  # RFC 6531
+        "ENHANCEDSTATUSCODES",  # RFC 2034
+        "DSN",  # RFC 3461
+        "DELIVERBY",  # RFC 2852
+        "REQUIRETLS",  # RFC 8689
+        "LIMITS",  # RFC 9422
+        "FUTURERELEASE",  # RFC 4865
+        "MT-PRIORITY",  # RFC 6710
+        "VRFY",  # RFC 5321
+        "HELP",
+        "EXPN",
+    }
 )
 
-_KEYWORD_LINE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?: ([ -~]*))?")  # RFC 5321 4.1.1.1, ehlo-line
+_EHLO_LINE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?: ([ -~]*))?")  # RFC 5321 4.1.1.1
+_MAILMAX = re.compile(r"(?<![^ ])MAILMAX=([0-9]{1,6})(?![^ ])", re.IGNORECASE)  # RFC 9422 4.1
 
 
 @frozen
 class Offer:
-    """What a called remote said of itself, a value that its caller makes and every session on it shares.
+    """What a called remote said of itself: a value that its caller makes and every session on it is shown.
 
-    `greeting`: the whole 220 reply as on the wire. `domain`: the first word of its EHLO reply. `keywords`: upper-cased EHLO
-    keyword to parameters as sent, in the remote's order; none after HELO. `extended`: EHLO worked.
+    `greeting`: the whole 220 reply as on the wire. `domain`: the first word of its EHLO or HELO reply. `keywords`: EHLO
+    keyword in upper case → its parameters as sent, in the remote's order; none after HELO. `extended`: EHLO worked.
     """
 
     greeting: bytes
@@ -33,12 +48,23 @@ class Offer:
         """Whether the remote offers this keyword, in whatever case it is asked for."""
         return keyword.upper() in self.keywords
 
-    def ehlo_reply(self, starttls: bool = False) -> bytes:
-        """The answer to an MTA's EHLO: only the keywords of the allow-list, and STARTTLS where the MTA's own may pass."""
+    def mails_left(self, carried: int = 0) -> int | None:
+        """How many MAILs more it takes on a connection that has carried some (LIMITS MAILMAX); None: it does not say."""
+        limit = _MAILMAX.search(self.keywords.get("LIMITS", ""))
+        return limit and max(0, int(limit[1]) - carried)
+
+    def ehlo_reply(self, starttls: bool = False, carried: int = 0) -> bytes:
+        """The answer to an MTA's EHLO: the keywords of the allow-list, and STARTTLS where the MTA's own may pass.
+
+        `carried`: MAILs of former sessions on this connection, taken off MAILMAX.
+        """
         shown = SHOWN | {"STARTTLS"} if starttls else SHOWN
-        lines = [self.domain]
-        lines += [f"{word} {said}".rstrip().encode() for word, said in self.keywords.items() if word in shown]
-        return b"".join(b"250-%b\r\n" % line for line in lines[:-1]) + b"250 %b\r\n" % lines[-1]
+        said = dict(self.keywords)
+        if (left := self.mails_left(carried)) is not None:
+            said["LIMITS"] = _MAILMAX.sub(f"MAILMAX={left}", said["LIMITS"])
+        lines = [f"{keyword} {said[keyword]}".rstrip(" ").encode("ascii") for keyword in said if keyword in shown]
+        *before, last = [self.domain, *lines]
+        return b"".join(b"250-%b\r\n" % line for line in before) + b"250 %b\r\n" % last
 
     def helo_reply(self) -> bytes:
         """The answer to an MTA's HELO."""
@@ -46,15 +72,15 @@ class Offer:
 
 
 def offer(greeting: Reply, ehlo: Reply, extended: bool) -> Offer:
-    """What this greeting and this reply to EHLO (`extended`) or HELO offer. A line that is no ehlo-line offers nothing."""
-    domain = ehlo.lines[0].partition(b" ")[0]
+    """What this greeting and this reply to EHLO (`extended`) or HELO offer; a line out of its grammar offers nothing."""
+    domain = b"".join(ehlo.lines[0].split(maxsplit=1)[:1])
     return Offer(greeting.wire, domain, _keywords(ehlo.lines[1:]) if extended else {}, extended)
 
 
 def _keywords(lines: tuple[bytes, ...]) -> dict[str, str]:
     keywords: dict[str, str] = {}
     for line in lines:
-        if match := _KEYWORD_LINE.fullmatch(line):
-            word, said = match.groups(b"")
-            keywords.setdefault(word.decode("ascii").upper(), said.decode("ascii"))
+        if match := _EHLO_LINE.fullmatch(line):
+            keyword, parameters = match.groups(b"")
+            keywords.setdefault(keyword.decode("ascii").upper(), parameters.decode("ascii"))
     return keywords

@@ -19,9 +19,9 @@ _SPACED = bytes(byte if 0x20 <= byte < 0x7F else 0x20 for byte in range(256))
 
 @frozen
 class Reply:
-    """One whole reply. `lines`: the texts without code, separator and line end. `wire`: as it came, each line end a CRLF.
+    """One whole reply. `lines`: its texts without code, separator, line end; `wire`: as it came, but for CRLF line ends.
 
-    `taints`: `reply_lf` (a line ended in a bare LF), `mixed_codes` (its lines had different codes; the last one's counts).
+    `taints`: `reply_lf` (a line ended in a bare LF), `mixed_codes` (not all lines had one code; the last one's counts).
     """
 
     code: int
@@ -90,7 +90,7 @@ def _whole(lines: list[bytes]) -> Reply:
 
 
 def words(reply: Reply, limit: int = 512) -> str:
-    """The remote's own words on one line of at most `limit` bytes: code and texts, controls and non-ASCII made spaces."""
+    """The remote's own words in one line of `limit` bytes at most; controls and non-ASCII bytes are made spaces."""
     said = b" ".join([b"%d" % reply.code, *reply.lines])
     return said[:limit].translate(_SPACED).decode("ascii").rstrip(" ")
 
