@@ -1,7 +1,7 @@
 """All ways to cut bytes: the same bytes must give the same story, however the network cut them."""
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 
 
 def every_split(data: bytes, cuts: int = 1) -> Iterator[list[bytes]]:
@@ -11,4 +11,4 @@ def every_split(data: bytes, cuts: int = 1) -> Iterator[list[bytes]]:
     for count in range(1, cuts + 1):
         for places in combinations(range(1, len(data)), count):
             edges = [0, *places, len(data)]
-            yield [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+            yield [data[a:b] for a, b in pairwise(edges)]

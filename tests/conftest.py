@@ -1,0 +1,35 @@
+"""What every test may lean on: real programs where they are installed, and no socket that outlives its file."""
+
+import gc
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+PACKAGES = {"smtp-sink": "postfix", "smtp-source": "postfix", "exim4": "exim4-daemon-light"}
+"""The Debian package of a program, where it is not called like it."""
+
+
+@pytest.fixture
+def need() -> Callable[[str], str]:
+    """Where a real program is; the test is skipped where it is missing, and fails where CI should have installed it."""
+
+    def find(program: str) -> str:
+        places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+        found = shutil.which(program, path=places)
+        if found is not None:
+            return found
+        sentence = f"{program} is not installed: apt-get install {PACKAGES.get(program, program)}"
+        if os.environ.get("GAPROXY_CI"):
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+
+    return find
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_leaks() -> Iterator[None]:
+    """A socket left open is found when it is collected: do so here, so that the file that left it is blamed."""
+    yield
+    gc.collect()
