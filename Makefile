@@ -1,0 +1,38 @@
+# Everything that this house does, one verb each. The first one sets up .venv by itself; nothing else is needed but Python.
+
+PYTHON ?= python3
+RUNTIME ?= asyncio
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PURE := gaproxy/proto/*,gaproxy/throttle/*
+
+.PHONY: demo test quick lint docs clean
+
+demo: $(READY)
+	$(BIN)/gaproxy demo --runtime $(RUNTIME)
+
+# Lint first; then all tests; then every branch of the pure core must have been taken.
+test: lint
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python -m coverage report --include='$(PURE)' --fail-under=100
+
+quick: $(READY)
+	$(BIN)/python -m pytest -q $(wildcard tests/proto tests/throttle)
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python docs/draw_states.py
+
+clean:
+	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gaproxy needs Python 3.11 or later; say PYTHON=python3.12, or the like")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint,demo]'
+	@touch $@
