@@ -1,0 +1,1 @@
+"""The configuration: from the text of a file to the settings of a run."""

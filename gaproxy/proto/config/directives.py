@@ -1,0 +1,128 @@
+"""Every directive, once: knows its name, kind, default, unit, help and RFC section. Does not know a file.
+
+The parser of values, `check-config` and the reference page are made from this table.
+"""
+
+from attrs import frozen
+
+from gaproxy.proto.config.values import (
+    COUNT,
+    DURATION,
+    LISTEN_ADDRESS,
+    NETWORKS,
+    PORTS,
+    SECRET,
+    SIZE,
+    STRING,
+    SWITCH,
+    Kind,
+    choice,
+)
+
+
+@frozen
+class Directive:
+    """One directive. `default`: as a file would spell it; None: there is none, and `without` says what that means.
+
+    `required`: in its file, or in its block where the block is given. `reloads`: a reload may change it.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: str | None = None
+    without: str = "none"
+    unit: str = ""
+    section: str = ""
+    repeats: bool = False
+    required: bool = False
+    reloads: bool = True
+
+
+@frozen
+class Block:
+    """A directive whose values stand in braces, each under its own name. `optional`: absent unless given."""
+
+    name: str
+    help: str
+    directives: tuple[Directive, ...]
+    optional: bool = False
+
+
+# What no mail exchanger in the world has: private (RFC 1918, 6598, 4193), loopback, link-local, multicast and reserved
+# addresses, and IPv4 ones in IPv6 clothes.
+NOT_PUBLIC = (
+    "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 224.0.0.0/4, "
+    "240.0.0.0/4, ::/127, ::ffff:0:0/96, fc00::/7, fe80::/10, ff00::/8"
+)
+
+
+def _timeout(name: str, default: str, help: str, section: str = "") -> Directive:
+    return Directive(name, DURATION, help, default, unit="seconds", section=section)
+
+
+TIMEOUTS = (
+    _timeout("connect", "30s", "one attempt to connect to one address"),
+    _timeout("total", "60s", "all addresses of one request, up to the remote's last EHLO; it cuts those below"),
+    _timeout("greeting", "5m", "the remote's 220", "RFC 5321 4.5.3.2.1"),
+    _timeout("ehlo", "5m", "the reply to EHLO or HELO (no figure of its own: as the greeting)", "RFC 5321 4.5.3.2"),
+    _timeout(
+        "starttls", "2m", "the reply to STARTTLS, and the handshake (no figure of its own: as DATA)", "RFC 3207 4"
+    ),
+    _timeout("mail", "5m", "the reply to MAIL", "RFC 5321 4.5.3.2.2"),
+    _timeout("rcpt", "5m", "the reply to RCPT", "RFC 5321 4.5.3.2.3"),
+    _timeout("data", "2m", "the 354 to DATA", "RFC 5321 4.5.3.2.4"),
+    _timeout("body", "3m", "a body that does not move", "RFC 5321 4.5.3.2.5"),
+    _timeout("end", "10m", "the reply to the end of a body", "RFC 5321 4.5.3.2.6"),
+    _timeout(
+        "rset", "5m", "the reply to RSET, and to any other command (no figure of its own: as MAIL)", "RFC 5321 4.5.3.2"
+    ),
+    _timeout("idle", "5m", "the MTA's next command", "RFC 5321 4.5.3.2.7"),
+    _timeout("quit", "2s", "the remote's 221; we close then"),
+    _timeout("drain", "30s", "transactions in flight when the proxy is told to stop"),
+)
+
+DIRECTIVES: tuple[Directive | Block, ...] = (
+    Directive(
+        "listen",
+        LISTEN_ADDRESS,
+        "where MTAs connect; one line for each address",
+        unit="ip:port",
+        repeats=True,
+        required=True,
+    ),
+    Directive("allow_from", NETWORKS, "clients that may connect; others are closed at once", "127.0.0.0/8, ::1/128"),
+    Directive("auth_shared_secret", SECRET, "the secret that proxy and MTAs share", unit="characters", required=True),
+    Directive(
+        "auth_shared_secret_previous", SECRET, "a secret that is accepted too, while secrets rotate", unit="characters"
+    ),
+    Directive("log_verbose", SWITCH, "log the SMTP dialogue, without bodies", "no"),
+    Directive("source_ips", NETWORKS, "addresses that MTAs may send from", without="any local address"),
+    Directive("remote_ports", PORTS, "ports that may be dialled", "25"),
+    Directive("remote_deny", NETWORKS, "destinations that may not be dialled; replaces the default", NOT_PUBLIC),
+    Directive("remote_allow", NETWORKS, "destinations that may be dialled although remote_deny holds them"),
+    Directive(
+        "greeting_5xx",
+        choice("word", next="next", fail="fail"),
+        "what a remote's 5xx greeting does: try the next address, or fail the request",
+        "fail",
+    ),
+    Block(
+        "unauthenticated",
+        "clients that have not proved the secret; beyond these they are accepted but not read until one is done",
+        (
+            Directive("total", COUNT, "of all clients", "200", unit="connections"),
+            Directive("per_client", COUNT, "of one client address", "16", unit="connections"),
+        ),
+    ),
+    Block("timeouts", "how long each state of a session may last", TIMEOUTS),
+    Block(
+        "capture",
+        "write a journal of this run, for `gaproxy replay`",
+        (
+            Directive("directory", STRING, "where; it must exist", required=True),
+            Directive("max_size", SIZE, "the journal stops there", "256m", unit="bytes"),
+        ),
+        optional=True,
+    ),
+)
