@@ -49,7 +49,7 @@ class Offer:
         return keyword.upper() in self.keywords
 
     def mails_left(self, carried: int = 0) -> int | None:
-        """How many MAILs more it takes on a connection that has carried some (LIMITS MAILMAX); None: it does not say."""
+        """How many MAILs more a connection takes that has carried some (LIMITS MAILMAX); None where it does not say."""
         limit = _MAILMAX.search(self.keywords.get("LIMITS", ""))
         return limit and max(0, int(limit[1]) - carried)
 
@@ -72,7 +72,7 @@ class Offer:
 
 
 def offer(greeting: Reply, ehlo: Reply, extended: bool) -> Offer:
-    """What this greeting and this reply to EHLO (`extended`) or HELO offer; a line out of its grammar offers nothing."""
+    """What this greeting and this reply to EHLO (`extended`) or HELO offer. A line that is malformed offers nothing."""
     domain = b"".join(ehlo.lines[0].split(maxsplit=1)[:1])
     return Offer(greeting.wire, domain, _keywords(ehlo.lines[1:]) if extended else {}, extended)
 

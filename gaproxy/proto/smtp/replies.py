@@ -19,7 +19,7 @@ _SPACED = bytes(byte if 0x20 <= byte < 0x7F else 0x20 for byte in range(256))
 
 @frozen
 class Reply:
-    """One whole reply. `lines`: its texts without code, separator, line end; `wire`: as it came, but for CRLF line ends.
+    """One whole reply. `lines`: its texts without code, separator, line end; `wire`: as it came, line ends made CRLF.
 
     `taints`: `reply_lf` (a line ended in a bare LF), `mixed_codes` (not all lines had one code; the last one's counts).
     """
@@ -58,11 +58,10 @@ def _lines(buffer: bytearray | bytes) -> Iterator[bytes]:
         if end < 0:
             if len(buffer) < stop:
                 return
-            raise RemoteProtocolError(
-                f"a reply of more than {REPLY_BYTES} bytes"
-                if stop == REPLY_BYTES
-                else f"a reply line of more than {LINE_BYTES} bytes"
+            what = (
+                f"reply of more than {REPLY_BYTES}" if stop == REPLY_BYTES else f"reply line of more than {LINE_BYTES}"
             )
+            raise RemoteProtocolError(f"a {what} bytes")
         yield line
         start = end + 1
 
@@ -71,9 +70,8 @@ def _refuse_odd_bytes(line: bytes) -> None:
     """Raise RemoteProtocolError unless `line`, or what there is of it, may be a reply line."""
     head = line[:4]
     if head and not _HEAD.fullmatch(head):
-        raise RemoteProtocolError(
-            "a reply code outside 200-599" if head[:1] in b"016789" else "a line that is no reply"
-        )
+        what = "a reply code outside 200-599" if head[:1] in b"016789" else "a line that is no reply"
+        raise RemoteProtocolError(what)
     if _STRAY.search(line):
         raise RemoteProtocolError("a NUL or a bare CR in a reply")
 
