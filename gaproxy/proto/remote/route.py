@@ -53,9 +53,9 @@ _BROADCAST = IPv4Address("255.255.255.255")
 class Policy:
     """Who may be a source and who a destination. Addresses of listeners are literals.
 
-    `source_ips`: None allows every local address. `remote_allow` wins over the table, `remote_deny` and addresses of our
-    own, never over `remote_ports` nor a listener. A listener on 0.0.0.0 or :: stands for every address of this machine
-    that is known here: loopback and `source_ips`. What else is local to it the configuration does not tell.
+    `source_ips`: None allows every local address. `remote_allow` wins over the table, `remote_deny` and our own other
+    addresses, never over `remote_ports` nor a listener. A listener on 0.0.0.0 or :: stands for every address of this
+    machine that is known here: loopback and `source_ips`. What else is local the configuration does not tell.
     """
 
     source_ips: tuple[Network, ...] | None

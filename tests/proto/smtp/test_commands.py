@@ -218,9 +218,16 @@ def test_a_verb_is_only_ever_letters_in_upper_case_and_never_stands_beside_a_fau
 
 
 def test_the_table_of_verbs_is_the_whole_of_what_is_relayed_or_answered():
-    assert {verb for verb in TREATMENT if treatment(verb) == "pass"} == set(
-        ["MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP"]
-    )
+    assert {verb for verb in TREATMENT if treatment(verb) == "pass"} == {
+        "MAIL",
+        "RCPT",
+        "DATA",
+        "RSET",
+        "NOOP",
+        "VRFY",
+        "EXPN",
+        "HELP",
+    }
     assert {verb for verb in TREATMENT if treatment(verb) == "greet"} == {"EHLO", "HELO"}
     assert (treatment("QUIT"), treatment("STARTTLS")) == ("quit", "starttls")
     assert set(TREATMENT.values()) == {"pass", "greet", "quit", "starttls"}
