@@ -23,7 +23,7 @@ OURS = Policy(
 )
 EVERYTHING = Policy(None, frozenset({25}), remote_allow=networks("0.0.0.0/0", "::/0"))
 
-# The ends of each network of the table, then at least one address of each by hand, many of which is_global lets through.
+# The ends of each network of the table, then addresses of each by hand; many of them is_global lets through.
 DENIED_ADDRESSES = [
     *(str(network[place]) for network in DENIED for place in (0, 1, -2, -1)),
     *[
