@@ -4,6 +4,7 @@ All faults are told at once. None repeats a word of 32 or more characters, nor o
 it may be the secret.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -46,6 +47,7 @@ class ConfigFaults(Exception):
 Row = Directive | Block
 Values = Mapping[str, Any]  # "listen" or "timeouts connect" → what its kind reads; None where there is none
 
+MISSPELLED = re.compile(rf"[A-Za-z_]{{1,{SECRET_LENGTH - 1}}}")  # may be shown where it resembles a directive
 FILE = Word("", 1, 1)  # who owns the outermost statements
 SECRET_NAMES = [row.name for row in DIRECTIVES if isinstance(row, Directive) and row.kind.secret]
 KNOWN_NAMES = {row.name for row in DIRECTIVES} | {
@@ -136,7 +138,7 @@ class _Reading:
         words = [word for item in statement.items for word in item]
         if row.kind.listed:
             if not words:
-                self._blame(statement.name, path, f"found no value; allowed are {row.kind.allowed}")
+                self._blame(statement.name, path, f"found no value; allowed: {row.kind.allowed}")
             for item in statement.items:
                 for word in item[1:]:
                     self._blame(word, path, "a comma belongs before this value")
@@ -151,7 +153,7 @@ class _Reading:
             value = row.kind.read(word.text)
         except ValueError:
             found = _count(word) if row.kind.secret else self._shown(word)
-            self._blame(word, path, f"found {found}; allowed is {row.kind.allowed}")
+            self._blame(word, path, f"found {found}; allowed: {row.kind.allowed}")
             return None
         if doubt := row.kind.doubt(word.text):
             self.warnings.append(Fault(word.line, word.column, path, doubt))
@@ -166,8 +168,9 @@ class _Reading:
             self._blame(name, owner.text, f"found a quoted string where the name of a directive{where} belongs")
             return
         nearest = _nearest(name.text, known)
+        found = f'"{name.text}"' if nearest and MISSPELLED.fullmatch(name.text) else self._shown(name)
         advice = f'did you mean "{nearest}"?' if nearest else f"known are {', '.join(known)}"
-        self._blame(name, owner.text, f"found {self._shown(name)}, which is no directive{where}; {advice}")
+        self._blame(name, owner.text, f"found {found}, which is no directive{where}; {advice}")
 
     def _shown(self, word: Word) -> str:
         if len(word.text) >= SECRET_LENGTH or word.line in self.lines_with_secrets:
@@ -193,8 +196,9 @@ def _lines_with_secrets(statements: Iterable[Statement]) -> frozenset[int]:
     while waiting:
         statement = waiting.pop()
         waiting.extend(statement.block or ())
-        if _nearest(statement.name.text, SECRET_NAMES):
-            lines.add(statement.name.line)
+        name = statement.name
+        if "secret" in name.text.lower() or _nearest(name.text, SECRET_NAMES):
+            lines.add(name.line)
     return frozenset(lines)
 
 
