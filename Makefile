@@ -24,6 +24,7 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy docs/draw_states.py
 
 docs: $(READY)
 	$(BIN)/python docs/draw_states.py

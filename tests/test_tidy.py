@@ -144,13 +144,15 @@ def refuse(sources: list[Source], rules: tuple[Callable[[Source], Iterator[str]]
 
 
 def lonely_folders(sources: list[Source]) -> list[str]:
-    """Folders with a single file beside `__init__`: a room for one is a corridor."""
-    folders: dict[str, int] = {}
+    """Folders that hold one file beside `__init__` and no other room: a room for one is a corridor."""
+    held: dict[str, set[str]] = {}
     for source in sources:
-        if source.path.name != "__init__.py":
-            folder = source.path.parent.as_posix()
-            folders[folder] = folders.get(folder, 0) + 1
-    return [folder for folder, count in folders.items() if count == 1 and folder not in LONELY]
+        *folders, name = source.path.parts
+        for depth in range(1, len(folders)):
+            held.setdefault("/".join(folders[:depth]), set()).add(folders[depth])
+        if name != "__init__.py":
+            held.setdefault("/".join(folders), set()).add(name)
+    return sorted(folder for folder, names in held.items() if len(names) == 1 and folder not in LONELY)
 
 
 def texts() -> Iterator[Path]:
