@@ -25,7 +25,7 @@ TREATMENT: Mapping[str, str] = {
     "STARTTLS": "starttls",
 }
 
-_VERB_LINE = re.compile(rb"([A-Za-z]+)(?: (.*))?", re.DOTALL)
+_VERB_LINE = re.compile(rb"([A-Za-z]+)(?: (.*))?")
 
 
 @frozen

@@ -220,6 +220,26 @@ def test_an_address_beside_the_table_may_be_dialled(address):
     assert ANY.refuses_destination(address, 25) is None
 
 
+# address, the network that it is denied with
+TOLD = [
+    ("::7f00:1", "::/96"),
+    ("64:ff9b::7f00:1", "64:ff9b::/96"),
+    ("64:ff9b:1::1", "64:ff9b:1::/48"),
+    ("100::1", "100::/64"),
+    ("2001::1", "2001::/23"),
+    ("5f00::1", "5f00::/16"),
+    ("fe80::1", "fe80::/9"),
+    ("169.254.169.254", "169.254.0.0/16"),
+    ("240.0.0.1", "224.0.0.0/3"),
+    ("64:ff9b:2::1", "outside 2000::/3"),
+]
+
+
+@pytest.mark.parametrize(("address", "network"), TOLD)
+def test_a_refusal_tells_the_network(address, network):
+    assert ANY.refuses_destination(address, 25) == f"destination {address} is denied ({network})"
+
+
 @given(st.ip_addresses())
 def test_nothing_is_dialled_that_is_not_global_unicast(host):
     if ANY.refuses_destination(str(host), 25) is None:
