@@ -18,7 +18,7 @@ test: lint
 	$(BIN)/python -m coverage report --include='$(PURE)' --fail-under=100
 
 quick: $(READY)
-	$(BIN)/python -m pytest -q $(wildcard tests/proto tests/throttle)
+	$(BIN)/python -m pytest -q --hypothesis-profile=quick $(wildcard tests/proto tests/throttle)
 
 lint: $(READY)
 	$(BIN)/ruff check

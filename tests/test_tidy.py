@@ -24,10 +24,15 @@ LINES_OF: Mapping[str, int] = {
 
 CATCHES_ALL: Mapping[str, str] = {
     "gaproxy/proto/proxy.py": "the hall's `hear`: our own fault in a session ends that session and no other",
+    "gaproxy/runtime_asyncio/driver.py": "asyncio logs a fault of a callback and goes on; it must end the run",
+    "gaproxy/runtime_trio/driver.py": "the same, name for name",
 }
 """The files in which one broad `except` may stand, and why."""
 
-LONELY: Mapping[str, str] = {}
+LONELY: Mapping[str, str] = {
+    "gaproxy/runtime_asyncio": "the driver; the wrapper of an MTA's side stands beside it once there is one",
+    "gaproxy/runtime_trio": "the same, name for name",
+}
 """Folders that may hold a single file, and why."""
 
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "core", "manager", "misc"}
