@@ -27,6 +27,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "gaproxy.proto.config",
         "gaproxy.proto.report",
     ),
+    ("gaproxy.proto.seating",),
+    ("gaproxy.proto.caretaker",),
     ("gaproxy.proto.proxy", "gaproxy.client"),
     ("gaproxy.sockets",),
     ("gaproxy.runtime_asyncio", "gaproxy.runtime_trio", "gaproxy.runtime_world"),
@@ -35,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR: Mapping[str, int] = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 CORE = ("gaproxy.proto", "gaproxy.throttle")
+HALL = ("gaproxy.proto.proxy", "gaproxy.proto.caretaker", "gaproxy.proto.seating")
 
 # The one thing that two rooms of a floor share.
 NEIGHBOURS = {
@@ -45,6 +48,14 @@ NEIGHBOURS = {
 # Who knows less than the floors below: these rooms or files, and nothing else of the house.
 KNOWS_ONLY: Mapping[str, tuple[str, ...]] = {
     "gaproxy.throttle": ("gaproxy.throttle",),
+    "gaproxy.proto.seating": (
+        "gaproxy.proto.actions",
+        "gaproxy.proto.asks",
+        "gaproxy.proto.errors",
+        "gaproxy.proto.patience",
+        "gaproxy.proto.report",
+        "gaproxy.proto.session",
+    ),
     "gaproxy.client": (
         "gaproxy",
         "gaproxy.proto.errors",
@@ -69,8 +80,8 @@ KNOWS_ONLY: Mapping[str, tuple[str, ...]] = {
 
 # Who of the core may know a room of the core at all. (Outside the core the floors alone hold.)
 KNOWN_TO: Mapping[str, tuple[str, ...]] = {
-    "gaproxy.proto.events": ("gaproxy.proto.actions", "gaproxy.proto.proxy", "gaproxy.proto.report.log"),
-    "gaproxy.proto.actions": ("gaproxy.proto.proxy", "gaproxy.proto.report.log"),
+    "gaproxy.proto.events": ("gaproxy.proto.actions", *HALL, "gaproxy.proto.report.log"),
+    "gaproxy.proto.actions": (*HALL, "gaproxy.proto.report.log"),
     "gaproxy.proto.wire": (),
 }
 
@@ -254,6 +265,8 @@ PLANTS = [
     ("proto/remote/planted.py", "import gaproxy.proto.wire.tls", "is known to nobody, and to no one else"),
     ("proto/config/planted.py", "import gaproxy.proto.remote.route", "rooms of one floor"),
     ("throttle/planted.py", "from gaproxy import __version__", "gaproxy.throttle knows only"),
+    ("proto/seating.py", "import gaproxy.proto.relay", "gaproxy.proto.seating knows only"),
+    ("proto/seating.py", "import gaproxy.proto.proxy", "nobody imports upward"),
     ("client.py", "import gaproxy.proto.session", "gaproxy.client knows only"),
     ("client.py", "import gaproxy.proto.proxy", "rooms of one floor"),
     ("sockets/planted.py", "import gaproxy.proto.asks", "gaproxy.sockets knows only"),
