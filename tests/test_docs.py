@@ -20,6 +20,14 @@ def test_every_link_into_the_house_leads_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
+def test_the_dialogue_in_contributing_is_a_test_that_passes():
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    namespace: dict[str, object] = {}
+    exec(compile(example, "CONTRIBUTING.md", "exec"), namespace)
+    [test] = [value for name, value in namespace.items() if name.startswith("test_")]
+    test()
+
+
 ROOMS = "|".join(sorted(path.name for path in (ROOT / "gaproxy").iterdir() if path.is_dir() and path.name[0] != "_"))
 
 
