@@ -1,6 +1,7 @@
 """The orders: what the machine wants done, and which fact answers each. Knows no one who gives or performs them.
 
-Orders to an id that is gone are ignored, and orders are never overtaken: a fact born while orders are performed waits its turn.
+Orders to an id that is gone are ignored, and orders are never overtaken: a fact born while orders are performed waits
+its turn.
 """
 
 from collections.abc import Mapping
@@ -67,8 +68,8 @@ class Send:
 class Secure:
     """Begin TLS. Answered by one `Secured` or `SecureFailed`, unless `Closed` comes first.
 
-    `verify`: the chain must lead to one of the system's roots (names are matched by whoever ordered it). `server_name`: SNI.
-    `serve`: we are the server, with the certificate that the edge was lent.
+    `verify`: the chain must lead to one of the system's roots (names are matched by whoever ordered it). `server_name`:
+    SNI. `serve`: we are the server, with the certificate that the edge was lent.
     """
 
     id: int
@@ -79,10 +80,10 @@ class Secure:
 
 @define
 class Relay:
-    """The bytes of `id` go to `to` without the machine, until the end of data (`until="dot"`) or the peer's end (`"end"`).
+    """The bytes of `id` go to `to` without the machine, until its end (`until`: "dot" or "end").
 
-    Answered by one `Relayed`, unless `Closed(id)` comes first, and by `Relaying` while it lasts. `to=None` swallows them.
-    Where `to` goes, bytes are dropped and the scan goes on.
+    Answered by one `Relayed`, unless `Closed(id)` comes first, and by `Relaying` while it lasts. `to=None` swallows
+    them. Where `to` goes, bytes are dropped and the scan goes on.
     """
 
     id: int
@@ -136,6 +137,4 @@ class Exit:
     code: int
 
 
-Action = (
-    ReadConfig | Prepare | Adopt | Connect | Send | Secure | Relay | Hold | Hear | End | Close | Note | Exit
-)
+Action = ReadConfig | Prepare | Adopt | Connect | Send | Secure | Relay | Hold | Hear | End | Close | Note | Exit

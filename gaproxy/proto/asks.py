@@ -1,6 +1,7 @@
-"""The asks: what a session may want of the hall. Knows "my peer" and "my partner"; does not know an id, a pool or a socket.
+"""The asks: what a session may want of the hall.
 
-Beside them stand the values that they carry: a door's request, and what became of it.
+Knows "my peer" and "my partner"; does not know an id, a pool or a socket. Beside them stand the values that they carry:
+a door's request, and what became of it.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ class Destination:
 class Request:
     """What every door wants in the end: a connection from one of `sources` to the first of `to` that will have us.
 
-    `tls`: none, may, encrypt or verify; `tls_names`: what the certificate must be good for (empty: the destination's host).
+    `tls`: none, may, encrypt or verify; `tls_names`: what the certificate must be good for (empty: the destination's
+    host).
     """
 
     name: str
@@ -76,13 +78,19 @@ class Opened:
 
 @frozen
 class Failed:
-    """No remote: the kind and the remote's own words (of the last address), and everything that was tried."""
+    """No remote: the kind and the remote's own words (of the last address), and everything that was tried.
+
+    `after_ms`: how long it took from the call to the failure. `again_plain`: a handshake failed where plain text would
+    do, so a fresh connection without TLS may be tried, once.
+    """
 
     kind: str
     text: str
     tried: tuple[Tried, ...] = ()
     reply: str | None = None
     retry_ms: int = 0
+    again_plain: bool = False
+    after_ms: int = 0
 
 
 @define
@@ -117,7 +125,9 @@ class Dial:
 
     source: str
     destination: Destination
+    helo: str
     tls: str
+    tls_names: tuple[str, ...]
 
 
 @define
@@ -142,9 +152,15 @@ class CallOff:
 
 @define
 class Lend:
-    """My peer is the relay's, with what I kept of its bytes before all others, until `returned`."""
+    """My peer is the relay's until `returned`, with what I kept of its bytes before all others.
 
-    kept: bytes = b""
+    `name` and `fields`: how the session is called, and what the log tells of it.
+    """
+
+    kept: bytes
+    name: str
+    offer: Offer
+    fields: Mapping[str, str | int]
 
 
 @define
@@ -157,6 +173,16 @@ class GiveBack:
 @define
 class Drop:
     """The remote of this relay is closed at once: no more bytes, no terminator, no QUIT."""
+
+
+@define
+class Trust:
+    """My peer has proved who it is."""
+
+
+@define
+class Distrust:
+    """My peer tried to prove who it is, and failed."""
 
 
 @define
@@ -174,4 +200,20 @@ class Mention:
     fields: Mapping[str, str | int] = field(factory=dict)
 
 
-Ask = Say | Pass | PassBody | Open | Dial | Secure | Tell | CallOff | Lend | GiveBack | Drop | Leave | Mention
+Ask = (
+    Say
+    | Pass
+    | PassBody
+    | Open
+    | Dial
+    | Secure
+    | Tell
+    | CallOff
+    | Lend
+    | GiveBack
+    | Drop
+    | Trust
+    | Distrust
+    | Leave
+    | Mention
+)

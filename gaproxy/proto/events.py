@@ -11,7 +11,9 @@ Address = tuple[str, int]
 
 @define
 class Signalled:
-    """The process was signalled: `START` (first of all facts, with 16 bytes of entropy: the run's name), `TERM`, `INT`, `HUP`."""
+    """The process was signalled: `START` (first of all facts, with 16 bytes of entropy: the run's name), `TERM`, `INT`,
+    `HUP`.
+    """
 
     name: str
     entropy: bytes = b""
@@ -34,7 +36,10 @@ class Prepared:
 
 @define
 class Accepted:
-    """An MTA connected to `listener` (its name as `Prepare` gave it). 48 bytes of entropy: nonces and names come from here."""
+    """An MTA connected to `listener` (its name as `Prepare` gave it).
+
+    48 bytes of entropy: nonces and names come from here.
+    """
 
     id: int
     listener: str
@@ -82,7 +87,8 @@ class Ended:
 class Closed:
     """The connection is gone. Told exactly once for each `Accepted` and each `Connected`.
 
-    Kinds: `closed` (by `Close`, or both directions ended), `reset`, `timeout` (the kernel gave up), `tls` (a broken record).
+    Kinds: `closed` (by `Close`, or both directions ended), `reset`, `timeout` (the kernel gave up), `tls` (a broken
+    record).
     """
 
     id: int
@@ -91,7 +97,10 @@ class Closed:
 
 @define
 class Secured:
-    """Answers `Secure`: TLS stands. `names`: DNS names of the certificate (SAN; empty unless the chain was `verified`)."""
+    """Answers `Secure`: TLS stands.
+
+    `names`: DNS names of the certificate (SAN; empty unless the chain was `verified`).
+    """
 
     id: int
     version: str
@@ -118,8 +127,8 @@ class SecureFailed:
 class Relaying:
     """A relay under way: `size` bytes have been taken from `id` so far, `unsent` of them still wait in our outbox.
 
-    At most every 10 s while it moves. One more, with `at`, comes at once where a look-alike of the end of data begins at
-    that offset: it and what follows is not forwarded.
+    At most every 10 s while it moves. One more, with `at`, comes at once where a look-alike of the end of data begins
+    at that offset: it and what follows is not forwarded.
     """
 
     id: int
@@ -132,9 +141,9 @@ class Relaying:
 class Relayed:
     """Ends a `Relay`, once, unless `Closed(id)` comes first.
 
-    `size`: bytes of the body, terminator included. `rest`: what came behind it. Outcomes: `dot` (CRLF.CRLF), `end` (the peer
-    ended an `until="end"` relay), `smuggled` (the literal end behind a look-alike at offset `at`), `cut` (the peer ended in
-    the middle of a body).
+    `size`: bytes of the body, terminator included. `rest`: what came behind it. Outcomes: `dot` (CRLF.CRLF), `end` (the
+    peer ended an `until="end"` relay), `smuggled` (the literal end behind a look-alike at offset `at`), `cut` (the peer
+    ended in the middle of a body).
     """
 
     id: int

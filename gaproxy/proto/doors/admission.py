@@ -28,8 +28,8 @@ class _Failures:
 class Admission:
     """The strangers: those who are read, at most `total` and `per_client`, and those who wait unread.
 
-    A client is an IPv4 address or an IPv6 /64. Clients that wait take turns, each with its oldest connection first, so a
-    thousand connections of one client keep nobody else waiting. Ids that are not known (any more) are ignored.
+    A client is an IPv4 address or an IPv6 /64. Clients that wait take turns, each with its oldest connection first:
+    a thousand connections of one client keep nobody else waiting. Ids that are not known (any more) are ignored.
     """
 
     def __init__(self, total: int, per_client: int) -> None:
@@ -43,6 +43,15 @@ class Admission:
         self._proved: dict[int, Key] = {}
         self._proved_of: Counter[Key] = Counter()
         self._failures: OrderedDict[Key, _Failures] = OrderedDict()
+
+    def limit(self, total: int, per_client: int) -> list[int]:
+        """Other limits hold from now on: who may be read now. Those who are read already go on."""
+        self.total, self.per_client = total, per_client
+        turns = [*self._turns, *self._waiting]
+        self._turns = {}
+        for key in turns:
+            self._offer_turn(key)
+        return self._admit()
 
     def arrived(self, id: int, client: str) -> bool:
         """A stranger from this IP address: whether it may be read at once. If not, it waits its turn."""

@@ -27,6 +27,8 @@ REFUSED = Verdict(False, -1, "")
 class Keys(Protocol):
     """Whatever can judge a proof: a keyring, a recorder around one, a replayer in place of one."""
 
+    def keep(self, secrets: tuple[str, ...]) -> None: ...
+
     def judge(
         self, hello: bytes, challenge: bytes, auth: bytes, proof: str, binding: bytes = PLAIN_BINDING
     ) -> Verdict: ...

@@ -167,7 +167,7 @@ def _blame(verb: str, words: Sequence[str], text: str) -> WordFault:
     ids = [word.removeprefix("id=") for word in words if word.startswith("id=")]
     try:
         (raw,) = ids
-        id = str(_integer(_decode(raw), 1, ID_MAX))
+        id = str(integer(_decode(raw), 1, ID_MAX))
     except ValueError:
         return WordFault("bad_line", text, verb=verb)
     return OpenFault(text, id) if verb == "OPEN" else WordFault("bad_line", text, verb=verb, id=id)
@@ -229,9 +229,9 @@ def _hello(line: bytes) -> Hello:
     first, space, rest = line.partition(b" ")
     if not first.startswith(GREETING):
         raise ValueError
-    version = _integer(first.removeprefix(GREETING).decode("ascii"), 1, VERSION_MAX)
+    version = integer(first.removeprefix(GREETING).decode("ascii"), 1, VERSION_MAX)
     words = parse_line(b"GAPROXY" + space + rest)
-    minimum = _integer(words.values.get("min", ""), 1, version)
+    minimum = integer(words.values.get("min", ""), 1, version)
     node = _matching(_NODE, words.values.get("node", ""))
     role = _one_of(ROLES, words.values.get("role", ""))
     nonce = _matching(_HEX_64, words.values.get("nonce", ""))
@@ -260,7 +260,7 @@ def read_open(line: Line, session: str) -> tuple[str, Request]:
     Raises WordFault `bad_line` where the id is missing or cannot be read, OpenFault for any other fault.
     """
     try:
-        id = str(_integer(line.values.get("id", ""), 1, ID_MAX))
+        id = str(integer(line.values.get("id", ""), 1, ID_MAX))
     except ValueError as fault:
         raise WordFault("bad_line", f"id: {fault}", verb="OPEN") from None
     try:
@@ -286,7 +286,7 @@ def _request(line: Line, name: str) -> Request:
         throttle=line.values.get("throttle", ""),
         pool=word("pool", "cluster", _pool),
         reuse=word("reuse", "any", lambda text: _one_of(REUSES, text)),
-        wait_ms=word("wait_ms", "0", lambda text: _integer(text, 0, WAIT_MS_MAX)),
+        wait_ms=word("wait_ms", "0", lambda text: integer(text, 0, WAIT_MS_MAX)),
     )
     if request.tls == "none" and any(one.port == IMPLICIT_TLS_PORT for one in request.to):
         raise ValueError("tls: port 465 is TLS from the first byte, none cannot be had there")
@@ -321,7 +321,7 @@ def _destinations(items: tuple[str, ...]) -> tuple[Destination, ...]:
 def _destination(item: str, own_group: int) -> Destination:
     place, *rest = item.split("/")
     address, port = _place(place)
-    group = _integer(rest.pop(), 0, GROUP_MAX) if rest and rest[-1].isdecimal() else own_group
+    group = integer(rest.pop(), 0, GROUP_MAX) if rest and rest[-1].isdecimal() else own_group
     host = _matching(_HOST, rest.pop(0)) if rest else None
     if rest or (host and host.isdecimal()):
         raise ValueError("an address is address:port[/host][/N]")
@@ -336,7 +336,7 @@ def _place(text: str) -> tuple[IPv4Address | IPv6Address, int]:
     address = _address(bare if bracketed is None else bracketed)
     if (address.version == 6) != (bracketed is not None):
         raise ValueError("IPv6 stands in brackets, IPv4 does not")
-    return address, _integer(port, 1, PORT_MAX)
+    return address, integer(port, 1, PORT_MAX)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:
@@ -394,7 +394,8 @@ def _spell(address: str, port: int) -> str:
 # What a value may be: each reader raises ValueError with a text that says what it wants.
 
 
-def _integer(text: str, least: int, most: int) -> int:
+def integer(text: str, least: int, most: int) -> int:
+    """A decimal integer in its range. Raises ValueError."""
     if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
         raise ValueError(f"an integer from {least} to {most}, without sign or leading zero")
     return int(text)

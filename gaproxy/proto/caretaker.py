@@ -1,0 +1,173 @@
+"""The house itself: boot, reload, the status lines, and the end. It is a part of the hall.
+
+Knows what the configuration is and when the house closes; does not know any conversation.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gaproxy.proto import events
+from gaproxy.proto.actions import Adopt, Exit, Listener, Prepare, ReadConfig
+from gaproxy.proto.config.reload import Reload
+from gaproxy.proto.config.settings import Settings
+from gaproxy.proto.doors.admission import Admission
+from gaproxy.proto.doors.credentials import Keys
+from gaproxy.proto.doors.native import NativeDoor
+from gaproxy.proto.patience import HOUSE_S, SECOND
+from gaproxy.proto.relay import Near
+from gaproxy.proto.remote.route import Policy
+from gaproxy.proto.report.lines import Counts, status_lines
+from gaproxy.proto.seating import Seating
+
+STATUS, DRAIN = "status", "drain"
+
+
+class Caretaker:
+    """Keeps what is in force: settings, the policy of the way out, who is admitted.
+
+    `exit_code`: the house is closed.
+    """
+
+    def __init__(self, filename: str, keys: Keys, seating: Seating) -> None:
+        self.reload = Reload(filename)
+        self.keys = keys
+        self.seating = seating
+        self.admission = Admission(0, 0)
+        self.policy = Policy((), frozenset())
+        self.run = ""
+        self.stopping = False
+        self.exit_code: int | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force; there is none before the first `Adopt`."""
+        assert self.reload.running is not None
+        return self.reload.running
+
+    # Signals.
+
+    def signalled(self, event: events.Signalled) -> None:
+        {"START": self.boot, "HUP": self.read, "TERM": self.stop, "INT": self.stop}[event.name](event.entropy)
+
+    def boot(self, entropy: bytes) -> None:
+        """Boot is a reload from nothing."""
+        self.run = entropy[:4].hex()
+        self.read(b"")
+
+    def read(self, _: bytes) -> None:
+        if not self.stopping and self.reload.begin():
+            self.seating.order(ReadConfig(self.reload.filename))
+
+    def stop(self, _: bytes) -> None:
+        """Accept nobody, begin nothing, let what is in flight end. A second time: close at once."""
+        if self.stopping or self.reload.running is None:
+            self.leave(1)
+            return
+        self.stopping = True
+        self.seating.order(Prepare(()))
+        self.seating.mention("draining", {"connections": len(self.seating.connections)})
+        self.alarm(DRAIN, self.settings.timeouts["drain"])
+        for session in list(self.seating.seats):
+            self.seating.tell(session, session.drain)
+
+    # Reload: ReadConfig → ConfigRead → Prepare → Prepared → Adopt, or nothing changes.
+
+    def config_read(self, event: events.ConfigRead) -> None:
+        if event.problem:
+            self.refuse([event.problem])
+            return
+        faults, warnings = self.reload.take_in(event.text)
+        for warning in warnings:
+            self.seating.mention("config_warning", {"text": f"{self.reload.filename}:{warning}"})
+        wanted = self.reload.wanted
+        if wanted is None:
+            self.refuse([f"{self.reload.filename}:{fault}" for fault in faults])
+            return
+        listeners = tuple(Listener(one.name, one.address) for one in wanted.listeners)
+        self.seating.order(Prepare(listeners, (wanted.capture[0],) if wanted.capture else ()))
+
+    def prepared(self, event: events.Prepared) -> None:
+        if self.stopping:
+            self.seating.order(Adopt())
+        elif event.problems:
+            self.refuse(event.problems)
+        else:
+            self.adopt(self.reload.adopt())
+
+    def adopt(self, settings: Settings) -> None:
+        """From here on these settings hold: new sessions begin with them, and so does every wait."""
+        listeners = tuple(one.address for one in settings.listeners)
+        self.policy = Policy(
+            settings.source_ips, settings.remote_ports, settings.remote_allow, settings.remote_deny, listeners
+        )
+        self.keys.keep(tuple(secret.reveal() for secret in settings.secrets))
+        self.admit(self.admission.limit(settings.unauthenticated_total, settings.unauthenticated_per_client))
+        self.seating.timeouts = settings.timeouts
+        self.seating.order(Adopt(settings.capture))
+        self.seating.mention("adopted", {"listeners": ",".join(one.name for one in settings.listeners)})
+        self.alarm(STATUS, HOUSE_S[STATUS])
+        self.read_again()
+
+    def refuse(self, problems: Sequence[str]) -> None:
+        """Every problem is told; what was running stays in force, and where nothing was the house closes."""
+        for problem in problems:
+            self.seating.mention("config_refused", {"text": problem})
+        self.reload.refuse()
+        if self.reload.running is None:
+            self.leave(1)
+        else:
+            self.read_again()
+
+    def read_again(self) -> None:
+        if self.reload.take_queued():
+            self.read(b"")
+
+    def admit(self, ids: Sequence[int]) -> None:
+        """These strangers may be read now."""
+        for id in ids:
+            connection = self.seating.connections[id]
+            connection.waiting = False
+            door = connection.session
+            if isinstance(door, NativeDoor):
+                self.seating.tell(door, door.admitted)
+
+    # Alarms of the house.
+
+    def alarm(self, name: str, seconds: float) -> None:
+        self.seating.patience.wait(name, self.seating.now + int(seconds * SECOND))
+
+    def elapsed(self, name: str) -> None:
+        if name == STATUS:
+            self.tell_status()
+        else:
+            self.leave(0)
+
+    def tell_status(self) -> None:
+        """The status lines, every five seconds."""
+        listeners = {one.name: 0 for one in self.settings.listeners}
+        connections = self.seating.connections.values()
+        for connection in connections:
+            if connection.listener in listeners:
+                listeners[connection.listener] += 1
+        active = sum(1 for one in connections if one.connected and not one.listener)
+        self.seating.order(*status_lines(Counts(listeners, active, cached=0)))
+        self.alarm(STATUS, HOUSE_S[STATUS])
+
+    # The end.
+
+    def close_if_empty(self) -> None:
+        """While draining: the last one out closes the house."""
+        if self.stopping and not self.seating.connections:
+            self.leave(0)
+
+    def leave(self, code: int) -> None:
+        if self.exit_code is not None:
+            return
+        self.exit_code = code
+        if self.stopping:
+            self.seating.mention("drained", self.in_flight())
+        self.seating.order(Exit(code))
+
+    def in_flight(self) -> Mapping[str, str | int]:
+        """Transactions that end without their final reply; those of them whose dot was sent."""
+        relays = [one.relay for one in self.seating.seats if isinstance(one, Near) and one.relay.in_transaction]
+        return {"cut": len(relays), "unknown": sum(relay.awaits_outcome() for relay in relays)}

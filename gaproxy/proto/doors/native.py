@@ -1,0 +1,302 @@
+"""The native door: an MTA proves itself, asks for a remote, and gets a line that simply is SMTP until its QUIT.
+
+Knows the order of the native protocol's words (docs/native-protocol.md); does not know SMTP, nor how a remote is found.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from gaproxy import __version__
+from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust
+from gaproxy.proto.doors.credentials import Keys
+from gaproxy.proto.doors.native_words import (
+    Hello,
+    Line,
+    OpenFault,
+    WordFault,
+    cut_line,
+    parse_line,
+    read_auth,
+    read_hello,
+    read_open,
+    refuses_prefix,
+    render,
+    render_failed,
+    render_ready,
+)
+from gaproxy.proto.errors import RemoteProtocolError
+from gaproxy.proto.session import ACCEPT, ANY, AT_ONCE, FORMER, Cut, Session, State
+
+WAITING, STRANGER, CHALLENGED, DOOMED = "WAITING", "STRANGER", "CHALLENGED", "DOOMED"
+IDLE, OPENING, LENT, LEFT = "IDLE", "OPENING", "LENT", "LEFT"
+
+VERSION = OLDEST_VERSION = 1
+AGENT = f"gaproxy/{__version__}"
+LINE_BYTES_BEFORE, LINE_BYTES_AFTER = 1024, 16_384
+PING_MS = 5000
+PROOF = re.compile(rb"=([^\r\n]*)")
+
+
+class NativeDoor(Session):
+    """One MTA's connection to `listen`. `entropy`: 48 bytes, of which 32 are our nonce and 8 the session's name."""
+
+    STATES: ClassVar[Mapping[str, State]] = {
+        WAITING: State((STRANGER, LEFT)),  # unread: too many strangers are being heard
+        STRANGER: State((CHALLENGED, DOOMED, LEFT), {"GAPROXY": "hello"}, "handshake"),
+        CHALLENGED: State(
+            (IDLE, DOOMED, LEFT), {"AUTH": "auth", ANY: "no_auth"}, "handshake", since=FORMER, secret=PROOF
+        ),
+        DOOMED: State((LEFT,), {}, "failure", since=ACCEPT),
+        IDLE: State((IDLE, OPENING, LEFT), {ANY: "command"}, "native_idle"),
+        OPENING: State((IDLE, LENT, LEFT), {"EHLO": "keep", ANY: "bad_state"}, end=AT_ONCE),
+        LENT: State((IDLE, LEFT)),  # the relay's patience holds
+        LEFT: State(),
+    }
+    COMMANDS: ClassVar[Mapping[str, str]] = {"OPEN": "open", "PING": "ping", "PONG": "pong", "EHLO": "late_ehlo"}
+
+    def __init__(self, keys: Keys, client: tuple[str, int], entropy: bytes) -> None:
+        super().__init__(WAITING)
+        self.keys = keys
+        self.client = f"[{client[0]}]:{client[1]}" if ":" in client[0] else f"{client[0]}:{client[1]}"
+        self.nonce = entropy[:32].hex()
+        self.name = entropy[32:40].hex()
+        self.transcript: tuple[bytes, bytes] = (b"", b"")
+        self.node = ""
+        self.role = ""
+        self.id = ""
+        self.kept = b""
+        self.may_pass_ehlo = False
+        self.draining = False
+
+    # How bytes are cut.
+
+    def cut(self, unheard: bytearray) -> Cut | None:
+        if self.state == STRANGER and refuses_prefix(unheard):
+            self.become(LEFT)
+            self.ask(Leave())
+            return None
+        before = self.state in (STRANGER, CHALLENGED)
+        cut = cut_line(unheard, LINE_BYTES_BEFORE if before else LINE_BYTES_AFTER)
+        if cut is None:
+            return None
+        word = "GAPROXY" if self.state == STRANGER else cut[0].split(b" ", 1)[0].decode("ascii")
+        return word, cut[0], cut[1]
+
+    def hear(self, word: str | int | None, item: Any) -> None:
+        """A fault that is not fatal is told, and the next line is heard."""
+        try:
+            super().hear(word, item)
+        except OpenFault as fault:
+            self.id = fault.id
+            self.refuse_open(Failed(fault.kind, str(fault)))
+        except WordFault as fault:
+            if fault.fatal:
+                raise
+            self.tell_fault(fault)
+
+    # The handshake.
+
+    def admitted(self) -> None:
+        """We begin to read."""
+        if self.state == WAITING:
+            self.become(STRANGER)
+
+    def hello(self, line: bytes) -> None:
+        hello = read_hello(line)
+        if hello.minimum > VERSION:
+            self.refuse_version(f"this proxy speaks version {VERSION}: upgrade the proxy")
+        elif hello.version < OLDEST_VERSION:
+            self.refuse_version(f"this proxy speaks version {OLDEST_VERSION} at the oldest: upgrade the MTA")
+        else:
+            self.challenge(hello, line)
+
+    def challenge(self, hello: Hello, line: bytes) -> None:
+        self.node, self.role = hello.node, hello.role
+        challenge = render("CHALLENGE", v=min(hello.version, VERSION), nonce=self.nonce)
+        self.transcript = (line + b"\r\n", challenge)
+        self.become(CHALLENGED)
+        self.ask(Say(challenge))
+
+    def auth(self, line: bytes) -> None:
+        verdict = self.keys.judge(*self.transcript, line + b"\r\n", read_auth(line))
+        if not verdict.ok:
+            self.doom("wrong_proof")
+            return
+        self.become(IDLE)
+        self.ask(Trust())
+        welcome = render("WELCOME", proof=verdict.proof, session=self.name, agent=AGENT, caps="", ping_ms=PING_MS)
+        self.ask(Say(welcome))
+        fields = {"node": self.node, "client": self.client, "secret": "current" if verdict.which == 0 else "previous"}
+        self.ask(Mention("native_authenticated", {"session": self.name, **fields}))
+        if self.role != "smtp":
+            raise WordFault("bad_state", f"role={self.role} is not served by this version", fatal=True)
+        if self.draining:
+            self.go_away("drain")
+
+    def no_auth(self, line: bytes) -> None:
+        self.keys.judge(*self.transcript, line + b"\r\n", "")
+        self.doom("no_proof")
+
+    def refuse_version(self, text: str) -> None:
+        self.become(LEFT)
+        self.ask(Say(render("ERROR", code="version", fatal="yes", text=text)), Leave())
+        self.mention_refusal("version")
+
+    def doom(self, reason: str) -> None:
+        """Every failure is told alike, one second after accept."""
+        self.become(DOOMED)
+        self.ask(Distrust())
+        self.mention_refusal(reason)
+
+    def mention_refusal(self, reason: str) -> None:
+        self.ask(Mention("native_refused", {"session": self.name, "client": self.client, "reason": reason}))
+
+    # Between two sessions.
+
+    def command(self, line: bytes) -> None:
+        """One line of a known MTA."""
+        verb = line.split(b" ", 1)[0].decode("ascii")
+        may_pass_ehlo, self.may_pass_ehlo = self.may_pass_ehlo, False
+        if verb == "EHLO" and may_pass_ehlo:
+            return
+        name = self.COMMANDS.get(verb)
+        if name is None or verb == "EHLO":
+            raise WordFault("unknown_verb", "not a verb of this protocol", verb=verb)
+        getattr(self, name)(parse_line(line))
+
+    def open(self, line: Line) -> None:
+        self.id, request = read_open(line, self.name)
+        self.become(OPENING)
+        if self.draining:
+            self.failed(Failed("shutting_down", "the proxy is shutting down", retry_ms=1000))
+        else:
+            self.ask(Open(request))
+
+    def ping(self, line: Line) -> None:
+        stamp = line.values.get("t", "")
+        if not re.fullmatch(r"[0-9]{1,20}", stamp):
+            raise WordFault("bad_line", "PING needs t, 1 to 20 digits", verb="PING")
+        self.become(IDLE)
+        self.ask(Say(render("PONG", t=stamp)))
+
+    def pong(self, line: Line) -> None:
+        """One that nobody asked for is ignored."""
+
+    # While a remote is looked for.
+
+    def keep(self, line: bytes) -> None:
+        """One EHLO may come before READY; it is handed over with the connection."""
+        if self.kept:
+            self.bad_state(line)
+        self.kept = line + b"\r\n"
+
+    def bad_state(self, line: bytes) -> None:
+        raise WordFault("bad_state", "nothing but one EHLO may come before READY or FAILED", id=self.id, fatal=True)
+
+    def opened(self, outcome: Opened) -> None:
+        self.become(LENT)
+        kept, self.kept = self.kept, b""
+        self.ask(
+            Say(render_ready(self.id, outcome)),
+            Lend(kept, f"{self.name}/{self.id}", outcome.offer, self.fields(outcome)),
+        )
+
+    def fields(self, outcome: Opened) -> dict[str, str | int]:
+        """What the log tells of this session, in its order; what it lacks is left out."""
+        told: dict[str, str | int | None] = {
+            "session": f"{self.name}/{self.id}",
+            "node": self.node,
+            "client": self.client,
+            "source": _place(*outcome.source),
+            "remote": _place(outcome.destination.address, outcome.destination.port),
+            "host": outcome.destination.host,
+            "tls": outcome.security.version if outcome.security else "none",
+            "reused": "yes" if outcome.reused else "no",
+            "uses": outcome.uses,
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+    def failed(self, failed: Failed) -> None:
+        self.become(IDLE)
+        self.refuse_open(failed)
+        if self.draining:
+            self.go_away("drain")
+
+    def refuse_open(self, failed: Failed) -> None:
+        """The EHLO that was pipelined behind this OPEN is passed over, whenever it comes."""
+        self.may_pass_ehlo = not self.kept
+        self.kept = b""
+        self.ask(Say(render_failed(self.id, failed)))
+        tried = ",".join(f"{_place(one.address, one.port)}/{one.kind}/{one.after_ms}" for one in failed.tried)
+        told = {"session": f"{self.name}/{self.id}", "kind": failed.kind, "client": self.client, "tried": tried}
+        told |= {"reply": failed.reply or "", "text": failed.text}
+        self.ask(Mention("smtp_failed", {name: value for name, value in told.items() if value}))
+
+    # The end.
+
+    def returned(self) -> None:
+        """The relay is over, and the next line is ours again."""
+        self.become(IDLE)
+        if self.draining:
+            self.go_away("drain")
+
+    def drain(self) -> None:
+        self.draining = True
+        if self.state == IDLE:
+            self.go_away("drain")
+
+    def go_away(self, reason: str) -> None:
+        self.become(LEFT)
+        self.ask(Say(render("GOAWAY", reason=reason)), Leave())
+
+    def elapsed(self) -> None:
+        if self.state == IDLE:
+            self.go_away("idle")
+            return
+        if self.state == DOOMED:
+            text = "authentication failed"
+            self.ask(Say(render("ERROR", code="auth_failed", fatal="yes", text=text)))
+        else:
+            self.mention_refusal("handshake_timeout")
+        self.become(LEFT)
+        self.ask(Leave())
+
+    def ended(self) -> None:
+        self.call_off()
+        self.become(LEFT)
+        self.ask(Leave())
+
+    def lost(self, kind: str) -> None:
+        if self.state != LEFT:
+            self.call_off()
+            self.become(LEFT)
+
+    def call_off(self) -> None:
+        if self.state == OPENING:
+            self.ask(CallOff())
+
+    def tell_fault(self, fault: WordFault) -> None:
+        told: dict[str, str | None] = {
+            "code": fault.code,
+            "fatal": "yes" if fault.fatal else "no",
+            "id": fault.id,
+            "verb": fault.verb,
+        }
+        self.ask(Say(render("ERROR", **told, text=str(fault))))
+
+    def faulted(self, fault: RemoteProtocolError) -> None:
+        """A fatal fault of a line."""
+        assert isinstance(fault, WordFault)
+        if self.state in (STRANGER, CHALLENGED):
+            self.doom("bad_handshake")
+            return
+        self.call_off()
+        self.tell_fault(fault)
+        self.mention_refusal(fault.code)
+        self.become(LEFT)
+        self.ask(Leave())
+
+
+def _place(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

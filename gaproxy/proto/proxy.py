@@ -1,0 +1,322 @@
+"""The hall: who hears what, who is asked what, who is whose partner.
+
+The only file that knows everybody, and the only one that turns asks into orders (beside it: `seating.py`, who sits
+where, and `caretaker.py`, the house itself). Does not know any grammar, any socket, or what time it is: `step` is told.
+"""
+
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from gaproxy.proto import actions, asks, events
+from gaproxy.proto.actions import Action
+from gaproxy.proto.asks import Ask, Failed
+from gaproxy.proto.caretaker import Caretaker
+from gaproxy.proto.doors.credentials import Keys
+from gaproxy.proto.doors.native import NativeDoor
+from gaproxy.proto.errors import LocalProtocolError
+from gaproxy.proto.events import Event
+from gaproxy.proto.relay import Far, Near, Relay
+from gaproxy.proto.remote.caller import Caller
+from gaproxy.proto.remote.dialler import Dialler, Refusals
+from gaproxy.proto.seating import Connection, Seat, Seating, Told
+from gaproxy.proto.session import Departure, Session
+
+S = TypeVar("S", bound=Session)
+T = TypeVar("T")
+
+
+class Proxy:
+    """The whole machine: `step(now, event)` gives the orders; `next_deadline` is when it wants to hear `Elapsed`.
+
+    `now` counts integer nanoseconds of a monotonic clock. `keys` judges proofs. With `strict`, a fault of our own in a
+    session is raised; without it that session ends, the log gets the traceback, and all others are served on.
+    """
+
+    def __init__(self, filename: str, keys: Keys, strict: bool = False) -> None:
+        self.seating = Seating(self.perform, strict)
+        self.caretaker = Caretaker(filename, keys, self.seating)
+        self.refusals = Refusals()
+        self.called = 0
+        self.facts = self.hears_what()
+        self.asked = self.is_asked_what()
+
+    @property
+    def next_deadline(self) -> int | None:
+        return self.seating.patience.next_deadline()
+
+    def step(self, now: int, event: Event) -> list[Action]:
+        """Hear one fact at `now` (nanoseconds), and say what is to be done."""
+        seating = self.seating
+        seating.now, seating.orders = now, []
+        self.facts[type(event)](event)
+        seating.drain_agenda()
+        self.caretaker.close_if_empty()
+        return seating.orders
+
+    def perform(self, session: Session, seat: Seat, ask: Ask) -> None:
+        self.asked[type(ask)](session, seat, ask)
+
+    def hears_what(self) -> Mapping[type, Callable[[Any], None]]:
+        """Every fact, and who hears it first."""
+        return {
+            events.Signalled: self.caretaker.signalled,
+            events.ConfigRead: self.caretaker.config_read,
+            events.Prepared: self.caretaker.prepared,
+            events.Accepted: self.accepted,
+            events.Connected: self.connected,
+            events.ConnectFailed: self.connect_failed,
+            events.Received: self.received,
+            events.Ended: self.ended,
+            events.Closed: self.closed,
+            events.Secured: self.secured,
+            events.SecureFailed: self.secure_failed,
+            events.Relaying: self.relaying,
+            events.Relayed: self.relayed,
+            events.Exhausted: self.exhausted,
+            events.Elapsed: self.elapsed,
+        }
+
+    def is_asked_what(self) -> Mapping[type, Callable[[Session, Seat, Any], None]]:
+        """Every ask, and what the hall does then."""
+        return {
+            asks.Say: self.say,
+            asks.Pass: self.pass_on,
+            asks.PassBody: self.pass_body,
+            asks.Open: self.open,
+            asks.Dial: self.dial,
+            asks.Secure: self.secure,
+            asks.Tell: self.tell_asker,
+            asks.CallOff: self.call_off,
+            asks.Lend: self.lend,
+            asks.GiveBack: self.give_back,
+            asks.Drop: self.drop,
+            asks.Trust: self.trust,
+            asks.Distrust: self.distrust,
+            asks.Leave: self.leave,
+            asks.Mention: self.mention,
+        }
+
+    # Facts.
+
+    def accepted(self, event: events.Accepted) -> None:
+        seating, client = self.seating, event.client[0]
+        door = NativeDoor(self.caretaker.keys, event.client, event.entropy)
+        connection = Connection(event.id, seating.now, door, event.listener, client)
+        seating.connections[event.id] = connection
+        reason = self.refuses_client(client)
+        if reason is not None:
+            seating.mention("client_refused", {"listener": event.listener, "client": client, "reason": reason})
+            seating.depart(connection, at_once=True)
+            return
+        connection.waiting = not self.caretaker.admission.arrived(event.id, client)
+        seating.sit(door, Seat(seating.now, hears=connection, says=connection))
+        if self.caretaker.stopping:
+            seating.tell(door, door.drain)
+        if connection.waiting:
+            seating.attend(connection)
+        else:
+            seating.tell(door, door.admitted)
+
+    def refuses_client(self, client: str) -> str | None:
+        """Why this client is closed at once, in one word."""
+        address = ip_address(client)
+        if not any(address in network for network in self.caretaker.settings.allow_from):
+            return "allow_from"
+        return "auth_failed" if self.caretaker.admission.refused(client, self.seating.now) else None
+
+    def connected(self, event: events.Connected) -> None:
+        self.seating.connections[event.id].connected = True
+        caller = self.session(event.id, Caller)
+        if caller is not None:
+            self.seating.tell(caller, caller.connected, event.source)
+
+    def connect_failed(self, event: events.ConnectFailed) -> None:
+        connection = self.seating.connections.pop(event.id)
+        caller = connection.session
+        if isinstance(caller, Caller):
+            if event.kind == "refused":
+                self.refusals.remember((connection.source, *caller.place), self.seating.now)
+            self.seating.tell(caller, caller.connect_failed, event.kind, event.text)
+        else:
+            self.seating.unseat(caller)
+
+    def received(self, event: events.Received) -> None:
+        connection = self.seating.connections[event.id]
+        if not connection.leaving:
+            connection.unheard += event.data
+            self.seating.attend(connection)
+
+    def ended(self, event: events.Ended) -> None:
+        connection = self.seating.connections[event.id]
+        connection.ended = True
+        self.seating.attend(connection)
+
+    def closed(self, event: events.Closed) -> None:
+        connection = self.seating.connections.pop(event.id)
+        session = connection.session
+        self.caretaker.admit(self.caretaker.admission.left(event.id))
+        self.caretaker.admission.departed(event.id)
+        self.seating.tell(session, session.lost, event.kind)
+        if not isinstance(session, Near | Far):
+            self.seating.tell(session, self.seating.unseat, session)
+
+    def secured(self, event: events.Secured) -> None:
+        caller = self.session(event.id, Caller)
+        if caller is not None:
+            self.seating.tell(caller, caller.secured, event.version, event.cipher, event.names, event.verified)
+
+    def secure_failed(self, event: events.SecureFailed) -> None:
+        caller = self.session(event.id, Caller)
+        if caller is not None:
+            self.seating.tell(caller, caller.unsecured, event.kind, event.text)
+
+    def relaying(self, event: events.Relaying) -> None:
+        near = self.session(event.id, Near)
+        if near is not None:
+            self.seating.tell(near, near.relaying, event.size, event.at)
+
+    def relayed(self, event: events.Relayed) -> None:
+        near = self.session(event.id, Near)
+        if near is not None:
+            connection = self.seating.connections[event.id]
+            connection.unheard += event.rest
+            connection.ended = connection.ended or event.outcome == "cut"
+            self.seating.tell(near, near.relayed, event.outcome, event.size, event.at)
+
+    def exhausted(self, event: events.Exhausted) -> None:
+        self.seating.mention("exhausted", {"what": event.what})
+
+    def elapsed(self, event: events.Elapsed) -> None:
+        for key in list(self.seating.patience.met(self.seating.now)):
+            if isinstance(key, Session):
+                self.seating.tell(key, key.elapsed)
+            else:
+                self.caretaker.elapsed(key)
+
+    def session(self, id: int, kind: type[S]) -> S | None:
+        """Who hears this connection, if it is of that kind; a fact that crossed an order of ours finds another."""
+        session = self.seating.connections[id].session
+        return session if isinstance(session, kind) else None
+
+    # Asks.
+
+    def say(self, session: Session, seat: Seat, ask: asks.Say) -> None:
+        self.seating.send(there(seat.says), ask.data)
+
+    def pass_on(self, session: Session, seat: Seat, ask: asks.Pass) -> None:
+        self.seating.send(there(seat.passes), ask.data)
+
+    def pass_body(self, session: Session, seat: Seat, ask: asks.PassBody) -> None:
+        mta, remote = there(seat.says), there(seat.passes)
+        near = session if isinstance(session, Near) else there(seat.beside)
+        if mta.unheard:
+            self.seating.tell(near, near.early)
+        elif mta.ended:
+            self.seating.tell(near, near.relayed, "cut", 0, None)
+        else:
+            self.seating.order(actions.Relay(mta.id, remote.id))
+
+    def open(self, session: Session, seat: Seat, ask: asks.Open) -> None:
+        dialler = Dialler(ask.request, self.caretaker.policy, self.caretaker.settings.greeting_5xx)
+        seat.asked = dialler
+        self.seating.sit(dialler, Seat(self.seating.now, asker=session))
+        self.seating.tell(dialler, dialler.begin)
+
+    def dial(self, session: Session, seat: Seat, ask: asks.Dial) -> None:
+        seating, caller = self.seating, Caller(ask.destination, ask.helo, ask.tls, ask.tls_names)
+        rest_ms = self.refusals.rest_ms((ask.source, *caller.place), seating.now)
+        if rest_ms:
+            text = "it refused a connection a moment ago"
+            seating.tell(session, session.failed, Failed("refused", text, retry_ms=rest_ms))
+            return
+        self.called += 2
+        connection = Connection(self.called, seating.now, caller, source=ask.source, connected=False)
+        seating.connections[self.called] = connection
+        seat.asked = caller
+        seating.sit(caller, Seat(seating.now, hears=connection, says=connection, asker=session))
+        seating.order(actions.Connect(self.called, ask.source, caller.place))
+
+    def secure(self, session: Session, seat: Seat, ask: asks.Secure) -> None:
+        connection = there(seat.hears)
+        if connection.unheard:
+            text = "plain text came behind the reply to STARTTLS"
+            self.seating.tell(session, session.unsecured, "injection", text)
+        else:
+            self.seating.order(actions.Secure(connection.id, ask.verify, ask.server_name))
+
+    def tell_asker(self, session: Session, seat: Seat, ask: asks.Tell) -> None:
+        """What became of it, to whoever asked. A remote that is ready is handed up the line; a failure ends there."""
+        asker, seat.asker = there(seat.asker), None
+        asking = self.seating.seats[asker]
+        if isinstance(ask.outcome, Failed):
+            asking.asked = None
+            after_ms = (self.seating.now - seat.since) // 1_000_000
+            self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
+        else:
+            asking.asked = session if isinstance(session, Caller) else seat.asked
+            self.seating.tell(asker, asker.opened, ask.outcome)
+        if isinstance(session, Dialler):
+            self.seating.unseat(session)
+
+    def call_off(self, session: Session, seat: Seat, ask: asks.CallOff) -> None:
+        asked, seat.asked = seat.asked, None
+        self.seating.dismiss(asked)
+
+    def lend(self, session: Session, seat: Seat, ask: asks.Lend) -> None:
+        """A door's peer and a caller's peer become the two sides of a relay."""
+        seating, mta, caller = self.seating, there(seat.hears), there(seat.asked)
+        remote = there(seating.seats[caller].hears)
+        relay = Relay(ask.offer, ask.name, ask.fields)
+        mta.unheard[:0] = ask.kept
+        for side, hears, beside in ((relay.near, mta, relay.far), (relay.far, remote, relay.near)):
+            seat_there = Seat(seating.now, hears, says=mta, passes=remote, beside=beside)
+            seat_there.lender, seat_there.lent = session, caller
+            seating.sit(side, seat_there)
+        seating.tell(relay.near, relay.begin)
+        if self.caretaker.stopping:
+            seating.tell(relay.near, relay.near.drain)
+
+    def give_back(self, session: Session, seat: Seat, ask: asks.GiveBack) -> None:
+        """The relay is over: the MTA returns to its door, the remote to whoever called it."""
+        seating, door, caller = self.seating, there(seat.lender), there(seat.lent)
+        seating.unseat(session)
+        seating.unseat(seat.beside)
+        seating.seats[door].asked = None
+        self.take_back(door, there(seat.says), door.returned)
+        self.take_back(caller, there(seat.passes), caller.part)
+
+    def take_back(self, session: Session, connection: Connection, told: Told) -> None:
+        """A connection returns to who had it before, if it still stands."""
+        if self.seating.stands(connection):
+            connection.session = session
+            self.seating.tell(session, told)
+        else:
+            self.seating.unseat(session)
+
+    def drop(self, session: Session, seat: Seat, ask: asks.Drop) -> None:
+        self.seating.depart(there(seat.passes))
+
+    def trust(self, session: Session, seat: Seat, ask: asks.Trust) -> None:
+        self.caretaker.admit(self.caretaker.admission.authenticated(there(seat.hears).id))
+
+    def distrust(self, session: Session, seat: Seat, ask: asks.Distrust) -> None:
+        self.caretaker.admission.failed(there(seat.hears).client, self.seating.now)
+
+    def leave(self, session: Session, seat: Seat, ask: asks.Leave) -> None:
+        """A session that closes its peer is told nothing more; a relay's side still gives back what it was lent."""
+        self.seating.depart(there(seat.says), ask.at_once)
+        if seat.beside is None and not isinstance(session, Departure):
+            self.seating.unseat(session)
+
+    def mention(self, session: Session, seat: Seat, ask: asks.Mention) -> None:
+        self.seating.mention(ask.topic, ask.fields, self.seating.now - seat.since)
+
+
+def there(one: T | None) -> T:
+    """What an ask needs at this seat; where it is missing the session asked what its role cannot ask."""
+    if one is None:
+        raise LocalProtocolError("asked for a partner that is not there")
+    return one

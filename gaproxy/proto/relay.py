@@ -1,0 +1,451 @@
+"""MAIL to QUIT between an MTA and a remote: commands in order, replies in order, bodies that pass by.
+
+Knows both sides of one SMTP session (two tables and one list of asks); does not know by which door the MTA came, how
+the remote was found, or what happens to it afterwards.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import ClassVar
+
+from attrs import define
+
+from gaproxy.proto.asks import Ask, Drop, GiveBack, Leave, Mention, Pass, PassBody, Say
+from gaproxy.proto.errors import RemoteProtocolError
+from gaproxy.proto.session import ANY, Cut, Session, State, Word
+from gaproxy.proto.smtp.commands import TREATMENT, Command, cut_command
+from gaproxy.proto.smtp.extensions import Offer
+from gaproxy.proto.smtp.replies import Reply, cut_reply, reply
+
+IDLE, AWAITING, FULL, BODY = "IDLE", "AWAITING", "FULL", "BODY"
+LOOKALIKE, SWALLOWING, TURNED_AWAY, DRAINED = "LOOKALIKE", "SWALLOWING", "TURNED_AWAY", "DRAINED"
+QUITTING, ORPHANED, DONE = "QUITTING", "ORPHANED", "DONE"
+
+METHODS = {"pass": "forward", "greet": "greet", "quit": "quit", "starttls": "refuse", "refuse": "refuse"}
+COMMANDS: Mapping[Word, str] = {
+    **{verb: METHODS[treatment] for verb, treatment in TREATMENT.items()},
+    "DATA": "data",
+    "": "malformed",
+    ANY: "refuse",
+}
+"""Every command of an MTA, and the method of `Near` that hears it. A line that is no command has no verb."""
+
+AWAY: Mapping[Word, str] = {"QUIT": "quit", ANY: "turn_away"}
+
+NEAR: Mapping[str, State] = {
+    IDLE: State((AWAITING, FULL, TURNED_AWAY, DRAINED, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7"),
+    AWAITING: State((IDLE, FULL, QUITTING, TURNED_AWAY, DONE), COMMANDS),
+    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED, DONE)),
+    BODY: State((BODY, FULL, LOOKALIKE, SWALLOWING, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),
+    LOOKALIKE: State((TURNED_AWAY, DONE), {}, "lookalike"),
+    SWALLOWING: State((SWALLOWING, TURNED_AWAY, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),
+    TURNED_AWAY: State((TURNED_AWAY, DONE), AWAY, "idle", "RFC 5321 4.5.3.2.7"),
+    DRAINED: State((TURNED_AWAY, DONE), AWAY, "turned_away"),
+    QUITTING: State((DONE,)),
+    ORPHANED: State((DONE,)),
+    DONE: State(),
+}
+"""What the MTA may say.
+
+QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its message is not.
+"""
+
+NOTHING, MAIL, RCPT, DATA = "NOTHING", "MAIL", "RCPT", "DATA"
+CARRYING, END, OTHER, GONE = "CARRYING", "END", "OTHER", "GONE"
+
+ANSWERS: Mapping[Word, str] = {421: "closing", ANY: "answered"}
+UNASKED: Mapping[Word, str] = {421: "closing", ANY: "unasked"}
+OWING = (NOTHING, MAIL, RCPT, DATA, CARRYING, END, OTHER, GONE)
+
+FAR: Mapping[str, State] = {
+    NOTHING: State(OWING, UNASKED),
+    MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
+    RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
+    DATA: State(OWING, {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
+    CARRYING: State((END, GONE), UNASKED),
+    END: State(OWING, ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
+    OTHER: State(OWING, ANSWERS, "rset", "RFC 5321 4.5.3.2"),
+    GONE: State(),
+}
+"""The oldest thing that the remote owes; CARRYING: a body is on its way, and nothing is owed."""
+
+OWED_MOST = 1000
+OWED_BYTES_MOST = 64 * 1024
+RENEWING_BYTES = 4096
+
+
+@define
+class Owed:
+    """One reply that the MTA waits for: ours, when `reply` is there; else the remote's, to `verb`.
+
+    `instead`: told to the MTA in place of the remote's 250 (to the RSET that a second EHLO means).
+    """
+
+    verb: str
+    size: int = 0
+    reply: bytes | None = None
+    instead: bytes | None = None
+
+
+class Relay:
+    """What both sides share: the replies that are owed, what the remote offers, and what has been counted.
+
+    `name` stands in brackets behind each 421 of ours; `fields` begin the line that the log gets in the end.
+    """
+
+    def __init__(self, offer: Offer, name: str, fields: Mapping[str, str | int]) -> None:
+        self.offer = offer
+        self.name = name
+        self.fields = fields
+        self.owed: deque[Owed] = deque()
+        self.owed_bytes = 0
+        self.messages = 0
+        self.bytes = 0
+        self.reason = ""
+        self.taint: str | None = None
+        self.lost = False
+        self.away = b""
+        self.words: bytes | None = None
+        self.in_transaction = False
+        self.draining = False
+        self.asks: list[Ask] = []
+        self.near = Near(self)
+        self.far = Far(self)
+
+    def begin(self) -> None:
+        """The remote's greeting is the greeting shown."""
+        self.near.ask(Say(self.offer.greeting))
+
+    def drain(self) -> None:
+        """The house is closing: let the transaction in flight end, begin no other."""
+        self.draining = True
+        self.settle()
+
+    # Replies, in the order in which they are owed.
+
+    def owe(self, owed: Owed) -> None:
+        self.owed.append(owed)
+        self.owed_bytes += owed.size
+        self.settle()
+
+    def owe_ours(self, code: int, text: str) -> None:
+        self.owe(Owed("", reply=reply(code, text)))
+
+    def oldest(self) -> Owed | None:
+        """The oldest reply that only the remote can give."""
+        return next((owed for owed in self.owed if owed.reply is None), None)
+
+    def awaits_outcome(self) -> bool:
+        """Whether the end of a message went out and its reply has not come."""
+        return any(owed.verb == END and owed.reply is None for owed in self.owed)
+
+    def crowded(self) -> bool:
+        """Whether the MTA must wait before it is heard again."""
+        alone = not self.offer.has("PIPELINING") or self.owed[-1].verb in (DATA, END)
+        return alone or len(self.owed) >= OWED_MOST or self.owed_bytes >= OWED_BYTES_MOST
+
+    def settle(self) -> None:
+        """Tell what can be told, and turn both sides to what now holds."""
+        while self.owed and (told := self.owed[0].reply) is not None:
+            self.owed_bytes -= self.owed.popleft().size
+            self.near.ask(Say(told))
+        self.far.settle()
+        self.near.settle()
+
+    # The end.
+
+    def lose(self, code: str, why: str, taint: str, words: bytes | None = None) -> None:
+        """The remote is of no use any more: whatever is owed, and all that follows until QUIT, is 421.
+
+        `code`: the enhanced status code (RFC 3463). `words`: the remote's own reply, told in place of our first one.
+        """
+        if self.lost:
+            return
+        unknown = " after the end of data, outcome unknown" if self.awaits_outcome() else ""
+        self.lost, self.taint, self.words = True, taint, words
+        self.reason = self.reason or taint
+        self.away = reply(421, f"{code} gaproxy: {why}{unknown} [{self.name}]")
+        self.near.ask(Drop())
+        for owed in self.owed:
+            if owed.reply is None:
+                owed.reply = self.turning_away()
+        self.near.turn_from_remote()
+        self.settle()
+
+    def turning_away(self) -> bytes:
+        """The next 421: the remote's own words once, ours afterwards."""
+        words, self.words = self.words, None
+        return words or self.away
+
+    def over(self, reason: str) -> None:
+        """The session is at its end: one line for the log, the remote to whoever takes it, the MTA to its door."""
+        self.near.become(DONE)
+        if self.far.state != GONE:
+            self.far.become(GONE)
+        counted: dict[str, str | int] = {
+            "messages": self.messages,
+            "bytes": self.bytes,
+            "reason": self.reason or reason,
+        }
+        self.near.ask(Mention("smtp_end", {**self.fields, **counted}), GiveBack(self.taint))
+
+
+class Near(Session):
+    """The MTA's side."""
+
+    STATES: ClassVar[Mapping[str, State]] = NEAR
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(IDLE, relay.asks)
+        self.relay = relay
+        self.moved = 0
+        self.farewell = b""
+
+    def cut(self, unheard: bytearray) -> Cut | None:
+        cut = cut_command(unheard)
+        return cut and (cut[0].verb, cut[0], cut[1])
+
+    # Commands.
+
+    def forward(self, command: Command) -> None:
+        if command.verb == MAIL:
+            self.relay.in_transaction = True
+        elif command.verb == "RSET":
+            self.relay.in_transaction = False
+        self.ask(Pass(command.wire))
+        self.relay.owe(Owed(command.verb, len(command.wire)))
+
+    def data(self, command: Command) -> None:
+        if command.argument:
+            self.relay.owe_ours(501, "5.5.4 gaproxy: DATA takes no argument")
+        else:
+            self.forward(command)
+
+    def greet(self, command: Command) -> None:
+        """EHLO and HELO are answered from memory; in a transaction they also reset it (RFC 5321 4.1.4)."""
+        relay = self.relay
+        told = relay.offer.ehlo_reply() if command.verb == "EHLO" else relay.offer.helo_reply()
+        if not command.argument:
+            relay.owe_ours(501, f"5.5.4 gaproxy: {command.verb} needs a name")
+        elif relay.in_transaction:
+            relay.in_transaction = False
+            self.ask(Pass(b"RSET\r\n"))
+            relay.owe(Owed("RSET", instead=told))
+        else:
+            relay.owe(Owed("", reply=told))
+
+    def refuse(self, command: Command) -> None:
+        self.relay.owe_ours(502, "5.5.1 gaproxy: not relayed")
+
+    def malformed(self, command: Command) -> None:
+        if command.fault is None:
+            self.refuse(command)
+            return
+        self.relay.taint = "malformed_command"
+        self.relay.owe_ours(500, f"5.5.2 gaproxy: {command.fault}")
+
+    def quit(self, command: Command) -> None:
+        if command.argument:
+            self.relay.owe_ours(501, "5.5.4 gaproxy: QUIT takes no argument")
+        else:
+            self.farewell = reply(221, "2.0.0 gaproxy: goodbye")
+            self.leave("quit")
+
+    def turn_away(self, command: Command) -> None:
+        self.become(TURNED_AWAY)
+        self.ask(Say(self.relay.turning_away()))
+
+    def ended(self) -> None:
+        """FIN behind the last command is a QUIT without a word: an MTA may still wait for its replies."""
+        self.leave("mta_ended")
+
+    def leave(self, reason: str) -> None:
+        """The MTA has said its last: go when nothing is owed any more."""
+        self.relay.reason = self.relay.reason or reason
+        if self.relay.owed:
+            self.become(QUITTING)
+        else:
+            self.bid_farewell()
+
+    def drain(self) -> None:
+        self.relay.drain()
+
+    def bid_farewell(self) -> None:
+        if self.farewell:
+            self.ask(Say(self.farewell))
+        self.relay.over("ended")
+
+    # Turning.
+
+    def settle(self) -> None:
+        """Turn to what the replies that are owed allow."""
+        relay = self.relay
+        if self.state in (QUITTING, ORPHANED):
+            if not relay.owed:
+                self.bid_farewell()
+        elif self.state in (IDLE, AWAITING, FULL):
+            state = IDLE if not relay.owed else FULL if relay.crowded() else AWAITING
+            if state != self.state:
+                self.become(state)
+            if state == IDLE and relay.draining and not relay.in_transaction:
+                self.become(DRAINED)
+                relay.lose("4.3.2", "shutting down", "draining")
+
+    def turn_from_remote(self) -> None:
+        """The remote is lost: a body under way is read to its end and thrown away; QUIT stays QUIT."""
+        if self.state == BODY:
+            self.become(SWALLOWING)
+        elif self.state in (IDLE, AWAITING, FULL):
+            self.become(TURNED_AWAY)
+
+    # The body.
+
+    def carry(self) -> None:
+        """What the MTA sends now passes by the machine."""
+        self.moved = 0
+        self.become(BODY)
+        self.ask(PassBody())
+
+    def relaying(self, size: int, at: int | None) -> None:
+        """A body moves; a look-alike of its end (at an offset) takes the remote away before it sees one."""
+        if at is not None and self.state == BODY:
+            self.become(LOOKALIKE)
+            self.relay.lose("4.5.2", "a smuggled end of data", "smuggled")
+        elif self.state != LOOKALIKE and size - self.moved >= RENEWING_BYTES:
+            self.moved = size
+            self.become(self.state)
+
+    def relayed(self, outcome: str, size: int, at: int | None) -> None:
+        relay = self.relay
+        relay.bytes += size
+        if outcome == "cut":
+            relay.lose("4.4.2", "the MTA ended in the middle of a body", "mta_gone")
+            relay.over("mta_gone")
+        elif outcome == "smuggled":
+            self.become(TURNED_AWAY)
+            self.ask(Say(smuggling(at)))
+        elif self.state == SWALLOWING:
+            self.become(TURNED_AWAY)
+            self.ask(Say(relay.turning_away()))
+        else:
+            self.become(FULL)
+            relay.owe(Owed(END))
+
+    def early(self) -> None:
+        """Body bytes came before the 354 that asks for them."""
+        self.relay.lose("4.5.2", "bytes before 354", "early_body")
+        self.depart("early_body")
+
+    # What else may befall it.
+
+    def lost(self, kind: str) -> None:
+        """The MTA is gone. What it sent the end of is still awaited, so that the log can tell the outcome."""
+        relay = self.relay
+        self.farewell = b""
+        if self.state == DONE:
+            return
+        relay.reason = relay.reason or "mta_gone"
+        if relay.awaits_outcome():
+            relay.taint = "mta_gone"
+            self.become(ORPHANED)
+            return
+        if relay.owed or self.state == BODY:
+            relay.lose("4.4.2", "the MTA is gone", "mta_gone")
+        if self.state != DONE:
+            relay.over("mta_gone")
+
+    def elapsed(self) -> None:
+        """An MTA that outlasts RFC 5321's patience is closed without a word; one that smuggled is told so."""
+        if self.state == LOOKALIKE:
+            self.ask(Say(smuggling(None)))
+        if self.state == BODY:
+            self.relay.lose("4.4.2", "the MTA was silent", "mta_silent")
+        self.depart("mta_silent")
+
+    def faulted(self, fault: RemoteProtocolError) -> None:
+        self.relay.lose("4.5.2", str(fault), "malformed_command")
+        self.ask(Say(reply(500, f"5.5.2 gaproxy: {fault}")))
+        self.depart("malformed_command")
+
+    def depart(self, reason: str) -> None:
+        """The MTA's connection is closed by us."""
+        self.ask(Leave())
+        self.relay.over(reason)
+
+
+class Far(Session):
+    """The remote's side."""
+
+    STATES: ClassVar[Mapping[str, State]] = FAR
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(NOTHING, relay.asks)
+        self.relay = relay
+        self.waiting_for: Owed | None = None
+
+    def cut(self, unheard: bytearray) -> Cut | None:
+        cut = cut_reply(unheard)
+        return cut and (cut[0].code, cut[0], cut[1])
+
+    def settle(self) -> None:
+        """Wait for the oldest thing that is owed; patience begins anew only when that changes."""
+        relay, oldest = self.relay, self.relay.oldest()
+        if relay.lost:
+            if self.state != GONE:
+                self.become(GONE)
+        elif oldest is not self.waiting_for:
+            self.waiting_for = oldest
+            self.become(NOTHING if oldest is None else oldest.verb if oldest.verb in FAR else OTHER)
+
+    def answered(self, said: Reply) -> None:
+        """The reply to the oldest command.
+
+        A code that its verb cannot have means that we no longer know who is where.
+        """
+        relay, owed = self.relay, self.relay.oldest()
+        assert owed is not None
+        if said.code // 100 == 3 or (owed.verb == DATA and said.code < 400):
+            self.unasked(said)
+            return
+        relay.taint = relay.taint or (said.taints[0] if said.taints else None)
+        if owed.instead is not None and said.code != 250:
+            relay.lose("4.4.2", "the remote refused RSET", "rset_refused")
+            return
+        if owed.verb == END:
+            relay.in_transaction = False
+            relay.messages += said.code < 300
+        owed.reply = said.wire if owed.instead is None else owed.instead
+        relay.settle()
+
+    def go_ahead(self, said: Reply) -> None:
+        """354: the body may come. It is told at once, for nothing else can be owed before it."""
+        owed = self.relay.owed.pop()
+        self.relay.owed_bytes -= owed.size
+        self.waiting_for = None
+        self.become(CARRYING)
+        self.ask(Say(said.wire))
+        self.relay.near.carry()
+
+    def closing(self, said: Reply) -> None:
+        self.relay.lose("4.4.2", "the remote closed the session", "remote_421", said.wire)
+
+    def unasked(self, said: Reply) -> None:
+        self.relay.lose("4.4.2", f"the remote said {said.code} out of turn", "desync")
+
+    def ended(self) -> None:
+        self.lost("closed")
+
+    def lost(self, kind: str) -> None:
+        self.relay.lose("4.4.2", "the remote closed the connection", f"remote_{kind}")
+
+    def elapsed(self) -> None:
+        self.relay.lose("4.4.2", "the remote was silent for too long", "remote_timeout")
+
+    def faulted(self, fault: RemoteProtocolError) -> None:
+        self.relay.lose("4.4.2", f"the remote broke the protocol: {fault}", "desync")
+
+
+def smuggling(at: int | None) -> bytes:
+    """The reply to a message that holds a look-alike of its own end."""
+    where = f" at offset {at}" if at is not None else ""
+    return reply(550, f"5.5.2 gaproxy: a lone dot with a bare CR or LF beside it{where}")

@@ -1,0 +1,199 @@
+"""A called server's side of the beginning and the end: greeting, EHLO, STARTTLS, EHLO again; and QUIT.
+
+Knows what a remote must say before mail may go to it; does not know who wants it, which address comes next, or a body.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from gaproxy.proto.asks import Address, Destination, Failed, Leave, Opened, Say, Secure, Security, Tell
+from gaproxy.proto.errors import RemoteProtocolError
+from gaproxy.proto.remote.names import acceptable_name
+from gaproxy.proto.session import ANY, AT_ONCE, Cut, Session, State
+from gaproxy.proto.smtp.extensions import Offer, offer
+from gaproxy.proto.smtp.replies import Reply, cut_reply, words
+
+DIALLING, GREETING, SECURING = "DIALLING", "GREETING", "SECURING"
+EHLO, HELO, STARTTLS, READY, PARTING, GONE = "EHLO", "HELO", "STARTTLS", "READY", "PARTING", "GONE"
+
+IMPLICIT_TLS_PORT = 465  # RFC 8314 section 3.3
+NOT_IMPLEMENTED = (500, 502, 504)
+MUST = ("encrypt", "verify")
+
+
+class Caller(Session):
+    """The conversation with one remote, from the dial until it is lent; and again from when it is given back."""
+
+    STATES: ClassVar[Mapping[str, State]] = {
+        DIALLING: State((GREETING, SECURING, GONE), {}, "connect", "RFC 5321 4.5.4.1", end=AT_ONCE),
+        SECURING: State((GREETING, EHLO, GONE), {}, "starttls", "RFC 3207 4", end=AT_ONCE),
+        GREETING: State((EHLO, PARTING, GONE), {220: "greeted", ANY: "refused"}, "greeting", "RFC 5321 4.5.3.2.1"),
+        EHLO: State((HELO, STARTTLS, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
+        HELO: State((READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
+        STARTTLS: State((SECURING, READY, PARTING, GONE), {220: "go_ahead", ANY: "no_tls"}, "starttls", "RFC 3207 4"),
+        READY: State((PARTING, GONE)),  # lent: what the remote says is heard by the relay
+        PARTING: State((GONE,), {ANY: "parted"}, "quit", "RFC 5321 4.1.1.10"),
+        GONE: State(),
+    }
+
+    def __init__(self, destination: Destination, helo: str, tls: str, tls_names: tuple[str, ...]) -> None:
+        super().__init__(DIALLING)
+        self.destination = destination
+        self.helo = helo
+        self.tls = tls
+        self.tls_names = tls_names or ((destination.host,) if destination.host else ())
+        self.implicit = destination.port == IMPLICIT_TLS_PORT
+        self.source: Address | None = None
+        self.greeting: Reply | None = None
+        self.plain_offer: Offer | None = None
+        self.security: Security | None = None
+
+    @property
+    def place(self) -> Address:
+        """The address and port that are called."""
+        return self.destination.address, self.destination.port
+
+    def cut(self, unheard: bytearray) -> Cut | None:
+        cut = cut_reply(unheard)
+        return cut and (cut[0].code, cut[0], cut[1])
+
+    # The dial.
+
+    def connected(self, source: Address) -> None:
+        self.source = source
+        if self.implicit:
+            self.secure()
+        else:
+            self.become(GREETING)
+
+    def connect_failed(self, kind: str, text: str) -> None:
+        self.fail(kind, text)
+
+    # TLS.
+
+    def secure(self) -> None:
+        self.become(SECURING)
+        exact = [name for name in self.tls_names if not name.startswith("*.")]
+        self.ask(Secure(self.tls == "verify", exact[0] if exact else None))
+
+    def secured(self, version: str, cipher: str, names: tuple[str, ...], verified: bool) -> None:
+        if self.tls == "verify" and not acceptable_name(self.tls_names, names):
+            shown = ", ".join(names) or "no name"
+            self.fail("tls", f"the certificate is for {shown}, not for {', '.join(self.tls_names)}")
+            return
+        self.security = Security(version, cipher, verified)
+        if self.implicit:
+            self.become(GREETING)
+        else:
+            self.introduce()
+
+    def unsecured(self, kind: str, text: str) -> None:
+        again = kind == "handshake" and self.tls == "may" and not self.implicit
+        self.fail("tls", text, again_plain=again)
+
+    # What the remote says.
+
+    def greeted(self, reply: Reply) -> None:
+        self.greeting = reply
+        self.introduce()
+
+    def refused(self, reply: Reply) -> None:
+        self.fail("greeting", "the remote refused us in its greeting", reply)
+
+    def introduce(self) -> None:
+        self.become(EHLO)
+        self.ask(Say(b"EHLO " + self.helo.encode("ascii") + b"\r\n"))
+
+    def introduced(self, reply: Reply) -> None:
+        if reply.code != 250:
+            if self.state == EHLO and reply.code in NOT_IMPLEMENTED:
+                self.become(HELO)
+                self.ask(Say(b"HELO " + self.helo.encode("ascii") + b"\r\n"))
+            else:
+                self.fail("ehlo", f"the remote refused {self.state}", reply)
+            return
+        assert self.greeting is not None
+        found = offer(self.greeting, reply, extended=self.state == EHLO)
+        if self.security is not None or self.tls == "none":
+            self.ready(found)
+        elif found.has("STARTTLS"):
+            self.plain_offer = found
+            self.become(STARTTLS)
+            self.ask(Say(b"STARTTLS\r\n"))
+        elif self.tls in MUST:
+            self.fail("tls", "the remote offers no STARTTLS", reply)
+        else:
+            self.ready(found)
+
+    def go_ahead(self, reply: Reply) -> None:
+        self.secure()
+
+    def no_tls(self, reply: Reply) -> None:
+        if self.tls in MUST or self.plain_offer is None:
+            self.fail("tls", "the remote refused STARTTLS", reply)
+        else:
+            self.ready(self.plain_offer)
+
+    def ready(self, found: Offer) -> None:
+        assert self.source is not None
+        self.become(READY)
+        self.ask(Tell(Opened(self.source, self.destination, found, self.security)))
+
+    # The end.
+
+    def part(self) -> None:
+        """Say QUIT: nobody wants this connection any more."""
+        self.become(PARTING)
+        self.ask(Say(b"QUIT\r\n"))
+
+    def parted(self, reply: Reply) -> None:
+        self.become(GONE)
+        self.ask(Leave())
+
+    def fail(self, kind: str, text: str, reply: Reply | None = None, again_plain: bool = False) -> None:
+        """Tell whoever asked, and go: with QUIT where the remote still listens, at once elsewhere."""
+        said = words(reply) if reply else None
+        self.ask(Tell(Failed(kind, text, reply=said, again_plain=again_plain)))
+        if reply and reply.code != 421:
+            self.part()
+        else:
+            self.become(GONE)
+            self.ask(Leave())
+
+    def ended(self) -> None:
+        self.lost("closed")
+
+    def lost(self, kind: str) -> None:
+        if self.state in (PARTING, READY):
+            self.become(GONE)
+            self.ask(Leave())
+        elif self.state != GONE:
+            self.fail(self.failing(), f"the remote closed the connection while {self.state}")
+
+    def elapsed(self) -> None:
+        if self.state == PARTING:
+            self.become(GONE)
+            self.ask(Leave())
+        else:
+            self.fail("timeout", f"the remote was silent for too long while {self.state}")
+
+    def faulted(self, fault: RemoteProtocolError) -> None:
+        if self.state == PARTING:
+            self.become(GONE)
+            self.ask(Leave())
+        else:
+            self.fail(self.failing(), str(fault))
+
+    def failing(self) -> str:
+        """The kind of a failure that comes in this state."""
+        return FAILING[self.state]
+
+
+FAILING: Mapping[str, str] = {
+    DIALLING: "unreachable",
+    SECURING: "tls",
+    GREETING: "greeting",
+    EHLO: "ehlo",
+    HELO: "ehlo",
+    STARTTLS: "tls",
+}
