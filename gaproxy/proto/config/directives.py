@@ -49,14 +49,6 @@ class Block:
     optional: bool = False
 
 
-# What no mail exchanger in the world has: private (RFC 1918, 6598, 4193), loopback, link-local, multicast and reserved
-# addresses, and IPv4 ones in IPv6 clothes.
-NOT_PUBLIC = (
-    "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 224.0.0.0/4, "
-    "240.0.0.0/4, ::/127, ::ffff:0:0/96, fc00::/7, fe80::/10, ff00::/8"
-)
-
-
 def _timeout(name: str, default: str, help: str, section: str = "") -> Directive:
     return Directive(name, DURATION, help, default, unit="seconds", section=section)
 
@@ -99,8 +91,10 @@ DIRECTIVES: tuple[Directive | Block, ...] = (
     Directive("log_verbose", SWITCH, "log the SMTP dialogue, without bodies", "no"),
     Directive("source_ips", NETWORKS, "addresses that MTAs may send from", without="any local address"),
     Directive("remote_ports", PORTS, "ports that may be dialled", "25"),
-    Directive("remote_deny", NETWORKS, "destinations that may not be dialled; replaces the default", NOT_PUBLIC),
-    Directive("remote_allow", NETWORKS, "destinations that may be dialled although remote_deny holds them"),
+    Directive(
+        "remote_deny", NETWORKS, "destinations that may not be dialled", without="only addresses that are not public"
+    ),
+    Directive("remote_allow", NETWORKS, "destinations that may be dialled all the same, public or not"),
     Directive(
         "greeting_5xx",
         choice("word", next="next", fail="fail"),

@@ -19,7 +19,10 @@ from gaproxy.proto.config.values import SECRET_LENGTH, ListenAddress, Network, S
 
 @frozen
 class Settings:
-    """What a run goes by. `secrets`: the current one, then the previous. `timeouts`: name → seconds."""
+    """What a run goes by. `secrets`: the current one, then the previous. `timeouts`: name → seconds.
+
+    `source_ips`: None is any local address. `remote_deny`: beyond the addresses that are denied anyway.
+    """
 
     listeners: tuple[ListenAddress, ...]
     allow_from: tuple[Network, ...]
@@ -244,7 +247,7 @@ def _compose(values: Values) -> Settings:
         log_verbose=values["log_verbose"],
         source_ips=values["source_ips"],
         remote_ports=frozenset(values["remote_ports"]),
-        remote_deny=values["remote_deny"],
+        remote_deny=values["remote_deny"] or (),
         remote_allow=values["remote_allow"] or (),
         greeting_5xx=values["greeting_5xx"],
         unauthenticated_total=values["unauthenticated total"],
