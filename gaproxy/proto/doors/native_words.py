@@ -186,7 +186,7 @@ def _decode(raw: str) -> str:
     return text
 
 
-def render(verb: str, **values: Value) -> bytes:
+def render(verb: str, /, **values: Value) -> bytes:
     """Write one line, CRLF included; a value of None is left out.
 
     Raises LocalProtocolError for a control character, which no value may have.
