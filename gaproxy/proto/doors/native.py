@@ -12,7 +12,6 @@ from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, 
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native_words import (
     Hello,
-    Line,
     OpenFault,
     WordFault,
     cut_line,
@@ -48,12 +47,13 @@ class NativeDoor(Session):
             (IDLE, DOOMED, LEFT), {"AUTH": "auth", ANY: "no_auth"}, "handshake", since=FORMER, secret=PROOF
         ),
         DOOMED: State((LEFT,), {}, "failure", since=ACCEPT),
-        IDLE: State((IDLE, OPENING, LEFT), {ANY: "command"}, "native_idle"),
+        IDLE: State(
+            (IDLE, OPENING, LEFT), {"OPEN": "open", "PING": "ping", "PONG": "pong", ANY: "unknown"}, "native_idle"
+        ),
         OPENING: State((IDLE, LENT, LEFT), {"EHLO": "keep", ANY: "bad_state"}, end=AT_ONCE),
         LENT: State((IDLE, LEFT)),  # the relay's patience holds
         LEFT: State(),
     }
-    COMMANDS: ClassVar[Mapping[str, str]] = {"OPEN": "open", "PING": "ping", "PONG": "pong", "EHLO": "late_ehlo"}
 
     def __init__(self, keys: Keys, client: tuple[str, int], entropy: bytes) -> None:
         super().__init__(WAITING)
@@ -84,11 +84,14 @@ class NativeDoor(Session):
         return word, cut[0], cut[1]
 
     def hear(self, word: str | int | None, item: Any) -> None:
-        """A fault that is not fatal is told, and the next line is heard."""
+        """A fault that is not fatal is told, and the next line is heard. An EHLO behind a failed OPEN is passed over."""
+        passed_over, self.may_pass_ehlo = self.may_pass_ehlo and word == "EHLO", False
+        if passed_over:
+            return
         try:
             super().hear(word, item)
         except OpenFault as fault:
-            self.id = fault.id
+            self.id = fault.id or ""
             self.refuse_open(Failed(fault.kind, str(fault)))
         except WordFault as fault:
             if fault.fatal:
@@ -154,34 +157,26 @@ class NativeDoor(Session):
 
     # Between two sessions.
 
-    def command(self, line: bytes) -> None:
-        """One line of a known MTA."""
-        verb = line.split(b" ", 1)[0].decode("ascii")
-        may_pass_ehlo, self.may_pass_ehlo = self.may_pass_ehlo, False
-        if verb == "EHLO" and may_pass_ehlo:
-            return
-        name = self.COMMANDS.get(verb)
-        if name is None or verb == "EHLO":
-            raise WordFault("unknown_verb", "not a verb of this protocol", verb=verb)
-        getattr(self, name)(parse_line(line))
-
-    def open(self, line: Line) -> None:
-        self.id, request = read_open(line, self.name)
+    def open(self, line: bytes) -> None:
+        self.id, request = read_open(parse_line(line), self.name)
         self.become(OPENING)
         if self.draining:
             self.failed(Failed("shutting_down", "the proxy is shutting down", retry_ms=1000))
         else:
             self.ask(Open(request))
 
-    def ping(self, line: Line) -> None:
-        stamp = line.values.get("t", "")
+    def ping(self, line: bytes) -> None:
+        stamp = parse_line(line).values.get("t", "")
         if not re.fullmatch(r"[0-9]{1,20}", stamp):
             raise WordFault("bad_line", "PING needs t, 1 to 20 digits", verb="PING")
         self.become(IDLE)
         self.ask(Say(render("PONG", t=stamp)))
 
-    def pong(self, line: Line) -> None:
+    def pong(self, line: bytes) -> None:
         """One that nobody asked for is ignored."""
+
+    def unknown(self, line: bytes) -> None:
+        raise WordFault("unknown_verb", "not a verb of this protocol", verb=parse_line(line).verb)
 
     # While a remote is looked for.
 
