@@ -6,7 +6,7 @@ Knows what the configuration is and when the house closes; does not know any con
 from collections.abc import Mapping, Sequence
 
 from gaproxy.proto import events
-from gaproxy.proto.actions import Adopt, Exit, Listener, Prepare, ReadConfig
+from gaproxy.proto.actions import Adopt, Exit, Listener, Note, Prepare, ReadConfig
 from gaproxy.proto.config.reload import Reload
 from gaproxy.proto.config.settings import Settings
 from gaproxy.proto.doors.admission import Admission
@@ -149,7 +149,8 @@ class Caretaker:
             if connection.listener in listeners:
                 listeners[connection.listener] += 1
         active = sum(1 for one in connections if one.connected and not one.listener)
-        self.seating.order(*status_lines(Counts(listeners, active, cached=0)))
+        counts = Counts(listeners, active, cached=0)
+        self.seating.order(*(Note(line, fields) for line, fields in status_lines(counts)))
         self.alarm(STATUS, HOUSE_S[STATUS])
 
     # The end.

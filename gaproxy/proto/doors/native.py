@@ -84,7 +84,7 @@ class NativeDoor(Session):
         return word, cut[0], cut[1]
 
     def hear(self, word: str | int | None, item: Any) -> None:
-        """A fault that is not fatal is told, and the next line is heard. An EHLO behind a failed OPEN is passed over."""
+        """A fault that is not fatal is told, and the next line heard. An EHLO behind a failed OPEN is passed over."""
         passed_over, self.may_pass_ehlo = self.may_pass_ehlo and word == "EHLO", False
         if passed_over:
             return

@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from gaproxy.proto.actions import Note
-
 
 @frozen
 class Counts:
@@ -18,12 +16,12 @@ class Counts:
     cached: int
 
 
-def status_lines(counts: Counts) -> Iterator[Note]:
-    """One line for each listener, one for the remote connections."""
+def status_lines(counts: Counts) -> Iterator[tuple[str, Mapping[str, str | int]]]:
+    """The lines, each with the same as fields: one line for each listener, one for the remote connections."""
     for name, connections in counts.listeners.items():
         line = f"listener({name}): open_connections={connections}"
-        yield Note(line, {"event": "listener", "listener": name, "open_connections": connections})
+        yield line, {"event": "listener", "listener": name, "open_connections": connections}
     active, cached = counts.active, counts.cached
     line = f"direct_remote_smtp: connections={active + cached}(active={active} cached={cached})"
     fields: dict[str, str | int] = {"connections": active + cached, "active": active, "cached": cached}
-    yield Note(line, {"event": "direct_remote_smtp", **fields})
+    yield line, {"event": "direct_remote_smtp", **fields}

@@ -45,6 +45,6 @@ def note(topic: str, fields: Mapping[str, str | int], lasted: int) -> Note:
 
 
 def escaped(value: str) -> str:
-    """The value as it may stand in a line: controls are escaped, so are marks that turn a line about; 512 characters."""
+    """The value as it may stand in a line: controls are escaped, so are marks that turn it about; 512 characters."""
     cut = value[:VALUE_CHARACTERS_MOST]
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in cut)
