@@ -15,6 +15,7 @@ VERBS = (
     "gaproxy.cli.serve",
     "gaproxy.cli.check_config",
     "gaproxy.cli.gen_secret",
+    "gaproxy.cli.send",
 )
 
 
