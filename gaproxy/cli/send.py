@@ -26,7 +26,7 @@ def add(verbs: "_SubParsersAction[ArgumentParser]") -> None:
         "send",
         help="send one message through a proxy",
         description="Send one message through a proxy's native door; it is read from FILE, or from standard input.",
-        epilog=f"example: {SECRET_VARIABLE}=… gaproxy send --proxy 10.0.0.9:807 --source 192.0.2.1 "
+        epilog="example: gaproxy send --secret-file secret --proxy 10.0.0.9:807 --source 192.0.2.1 "
         "--to 203.0.113.5:25/mx1.example.net --helo out1.example.com --mail-from a@example.com "
         "--rcpt b@example.net message.eml",
     )
