@@ -7,7 +7,6 @@ both empty, an error empties them too, and nobody ever writes an end of file int
 
 import hashlib
 import ssl
-from contextlib import suppress
 
 from attrs import Factory, define, field, frozen
 
@@ -162,9 +161,11 @@ class Tls:
     def finish(self) -> bytes:
         """Our close_notify, once. What the peer says can still be heard."""
         if self.established and not self.finished and self._fault is None:
-            self.finished = True
-            with suppress(ssl.SSLError):  # it would wait for the peer's own close_notify; `receive` does
+            try:
+                self.finished = True
                 self._object.unwrap()
+            except ssl.SSLError:  # it would wait for the peer's own close_notify; `receive` does
+                pass
         return self.bios.drain()
 
     @property
