@@ -9,7 +9,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from gaproxy.sockets.edge import Certificate, Edge, Lent, Machine
+from gaproxy.sockets.cover import Certificate
+from gaproxy.sockets.edge import Edge, Lent, Machine
 
 SIGNALS = {signal.SIGTERM: "TERM", signal.SIGINT: "INT", signal.SIGHUP: "HUP"}
 

@@ -12,7 +12,8 @@ from contextlib import nullcontext
 
 import trio
 
-from gaproxy.sockets.edge import Certificate, Edge, Lent, Machine
+from gaproxy.sockets.cover import Certificate
+from gaproxy.sockets.edge import Edge, Lent, Machine
 
 SIGNALS = {signal.SIGTERM: "TERM", signal.SIGINT: "INT", signal.SIGHUP: "HUP"}
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from gaproxy.proto import actions, events
+from gaproxy.sockets.cover import Certificate, Policies
 from gaproxy.sockets.dial import CannotDialError, Dial, dial
 from gaproxy.sockets.files import directory_problems, read_config
 from gaproxy.sockets.link import CARRIED_BYTES, Link
@@ -20,9 +21,6 @@ from gaproxy.sockets.readiness import Readiness
 
 RUN_ENTROPY_BYTES = 16
 CONNECTION_ENTROPY_BYTES = 48
-
-
-Certificate = tuple[str, str]  # the file of the chain, the file of its key
 
 
 class Machine(Protocol):
@@ -70,6 +68,7 @@ class Edge:
         self.readiness = Readiness()
         self.listeners = Listeners(self)
         self.notes = Notes(lent.log)
+        self.policies = Policies(lent.certificate)
         self.buffer = memoryview(bytearray(CARRIED_BYTES))
         self.performs: dict[type[Any], Callable[[Any], None]] = {
             actions.ReadConfig: self.read_config,
@@ -77,6 +76,7 @@ class Edge:
             actions.Adopt: self.adopt,
             actions.Connect: self.connect,
             actions.Send: self.send,
+            actions.Secure: self.secure,
             actions.Relay: self.relay,
             actions.Hold: self.hold,
             actions.Hear: self.hear,
@@ -142,8 +142,6 @@ class Edge:
         for row, reads, writes in self.readiness.take(everything):
             row.ready(reads, writes)
             self.settle()
-            if self.exit_code is not None:
-                return
 
     def arm(self) -> None:
         """Have the alarm ring no later than at the next deadline. Too early does no harm: it is set again then."""
@@ -208,6 +206,11 @@ class Edge:
         link = self.links.get(order.id)
         if link is not None:
             link.send(order.data)
+
+    def secure(self, order: actions.Secure) -> None:
+        link = self.links.get(order.id)
+        if link is not None:
+            link.secure(self.policies.tls(order))
 
     def relay(self, order: actions.Relay) -> None:
         link = self.links.get(order.id)

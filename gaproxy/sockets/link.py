@@ -8,6 +8,8 @@ from attrs import define, field
 
 from gaproxy.proto.events import Closed, Ended, Received
 from gaproxy.proto.wire.body import EndOfData
+from gaproxy.proto.wire.tls import Tls
+from gaproxy.sockets.cover import Cover
 from gaproxy.sockets.ground import Ground
 from gaproxy.sockets.passage import UNSENT_LIMIT_BYTES, Passage
 
@@ -45,6 +47,7 @@ class Link:
     held: bool = False
     closing: bool = False  # what the peer still says is dropped
     kind: str = "closed"  # what `Closed` will tell
+    cover: Cover | None = None  # the TLS between the wire and us
     passage: Passage | None = None  # where our bytes go, if past the machine
     feeder: Passage | None = None  # what fills our outbox past the machine
     always_read: bool = False  # until what a body put into our outbox is sent
@@ -52,8 +55,15 @@ class Link:
     # What the machine orders.
 
     def send(self, data: bytes) -> None:
-        """Put bytes behind all that was sent, and on the wire if it takes them."""
-        if self.sending != OPEN:
+        """Put bytes behind all that was sent."""
+        if self.cover is None:
+            self.put(data)
+        elif self.sending == OPEN:
+            self.cover.say(data)
+
+    def put(self, data: bytes) -> None:
+        """Put these very bytes behind all that was sent, and on the wire if it takes them."""
+        if self.sending != OPEN or not data:
             return
         sent = 0 if self.outbox else self.push(data)
         if sent < len(data):
@@ -61,6 +71,14 @@ class Link:
             self.arm()
             if self.feeder is not None:
                 self.feeder.source.arm()
+
+    def secure(self, tls: Tls) -> None:
+        """Begin TLS."""
+        assert self.cover is None, f"{self.id} is secured already"
+        self.cover = Cover(self.owner, self, tls)
+        self.cover.begin()
+        if self.ended:
+            self.cover.end()
 
     def relay(self, to: "Link | None", until: str) -> None:
         """Let our bytes go to another link."""
@@ -88,6 +106,8 @@ class Link:
     def end(self) -> None:
         """FIN behind all that was sent."""
         if self.sending == OPEN:
+            if self.cover is not None:
+                self.put(self.cover.tls.finish())
             self.sending = ENDING
         self.finish_when_flushed()
 
@@ -101,7 +121,8 @@ class Link:
             self.passage.stop()
         if self.feeder is not None:
             if self.feeder.scanner is not None:
-                self.outbox.clear()  # half a message: let it have no end
+                self.outbox.clear()  # half a message: let it have no end, nor half a record a close_notify
+                self.sending = ENDING
             self.feeder.cut_off()
         self.end()
         self.arm()
@@ -127,7 +148,14 @@ class Link:
         if not size:
             self.peer_ended()
         elif not self.closing:
-            self.hear(bytes(self.owner.buffer[:size]))
+            self.take(bytes(self.owner.buffer[:size]))
+
+    def take(self, data: bytes) -> None:
+        """The peer sent this."""
+        if self.cover is None:
+            self.hear(data)
+        else:
+            self.cover.take(data)
 
     def hear(self, data: bytes) -> None:
         """The peer said this."""
@@ -140,6 +168,8 @@ class Link:
         """The peer will say nothing more; what we have to say it still takes, unless we are through as well."""
         self.ended = True
         if not self.closing and self.sending != LOST:
+            if self.cover is not None:
+                self.cover.end()
             if self.passage is not None:
                 self.passage.end()
             self.owner.tell(Ended(self.id))
@@ -190,6 +220,11 @@ class Link:
         if self.ended:
             self.leave()
         self.arm()
+
+    def break_off(self, kind: str) -> None:
+        """Be gone, for this reason."""
+        self.kind = kind
+        self.leave()
 
     def leave(self) -> None:
         """Be gone."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from tools.script import PATIENCE_S, Stage, read_all, reset
+from tools.script import PATIENCE_S, PROMPTER, Stage, read_all, reset
 
-from gaproxy.proto.actions import Close, Connect, End, Hear, Hold, Relay, Send
-from gaproxy.proto.events import Accepted, Closed, Connected, ConnectFailed, Ended, Exhausted, Received
+from gaproxy.proto.actions import Adopt, Close, Connect, End, Hear, Hold, Listener, Prepare, Relay, Send
+from gaproxy.proto.events import Accepted, Closed, Connected, ConnectFailed, Ended, Exhausted, Prepared, Received
 
 NOWHERE = "192.0.2.1"  # RFC 5737: it is nobody's
 
@@ -50,6 +50,16 @@ def test_a_connect_over_ipv6_is_answered_with_its_source(stage: Stage) -> None:
     peer, name = listener.accept()
     stage.keep(peer)
     stage.hears(Connected(2, name[:2]))
+
+
+def test_a_listener_on_ipv6_does_not_take_ipv4(stage: Stage) -> None:
+    stage.order(Prepare((PROMPTER, Listener("six", ("::", 0)))), Adopt())
+    stage.hears(Prepared())
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", stage.edge.port("six")), PATIENCE_S)
+    peer = stage.keep(socket.create_connection(("::1", stage.edge.port("six")), PATIENCE_S))
+    accepted = stage.next()
+    assert (accepted.listener, accepted.client) == ("six", peer.getsockname()[:2])
 
 
 def test_nobody_there_is_refused(stage: Stage) -> None:
@@ -207,6 +217,37 @@ def test_what_the_peer_said_before_it_reset_us_is_heard_though_a_send_failed_fir
         peer.sendall(b"421 too many\r\n")
         reset(peer)
     stage.hears(Received(id, b"421 too many\r\n"), Closed(id, "reset"))
+
+
+def test_a_reset_behind_the_peers_end_is_heard_once_we_send(stage: Stage) -> None:
+    peer, id = stage.knock()
+    peer.shutdown(socket.SHUT_WR)
+    stage.hears(Ended(id))
+    reset(peer)
+    stage.order(Send(id, b"is anybody there?"))
+    stage.hears(Closed(id, "reset"))
+    assert stage.is_quiet()
+
+
+def test_who_is_held_and_has_reset_us_is_closed_at_once(stage: Stage) -> None:
+    peer, id = stage.knock()
+    stage.order(Hold(id))
+    stage.settle()
+    peer.sendall(b"unheard")
+    reset(peer)
+    stage.order(Send(id, b"421 too much\r\n"))
+    assert stage.is_quiet()
+    stage.order(Close(id))
+    stage.hears(Closed(id, "reset"))
+
+
+def test_an_end_into_a_reset_is_closed(stage: Stage) -> None:
+    peer, id = stage.knock()
+    stage.order(Hold(id))
+    stage.settle()
+    reset(peer)
+    stage.order(End(id), Hear(id))
+    stage.hears(Closed(id, "reset"))
 
 
 def test_a_farewell_with_unread_input_is_not_lost(stage: Stage) -> None:

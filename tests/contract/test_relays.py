@@ -301,6 +301,41 @@ def test_a_paused_feeder_goes_on_when_the_remote_reads(stage: Stage, until: str)
     stage.hears(Relayed(near, sent, b"", outcome), Ended(near))
 
 
+def test_a_remote_whose_body_has_left_is_a_link_like_any_other(stage: Stage) -> None:
+    mta, near = stage.knock()
+    mx = stage.call(2)
+    stage.order(Relay(near, 2))
+    mta.sendall(BODY)
+    stage.hears(Relayed(near, len(BODY), b"", "dot"))
+    stage.script.answers[Received] = lambda event: [Send(2, event.data)]
+    stage.fill(mx, 2)
+    assert 65536 < len(stage.edge.links[2].outbox) <= 65536 + 16384
+
+
+def test_a_link_that_is_closing_neither_relays_nor_is_relayed_to(stage: Stage) -> None:
+    mta, near = stage.knock()
+    mx = stage.call(2)
+    stage.order(Close(2), Relay(near, 2), Relay(2, near))
+    mta.sendall(BODY)
+    mx.sendall(BODY)
+    stage.hears(Relayed(near, len(BODY), b"", "dot"))
+    assert read_all(mx) == b""
+    mx.close()
+    stage.hears(Closed(2, "closed"))
+    assert stage.is_quiet()
+
+
+def test_a_remote_that_resets_while_it_is_fed_frees_its_feeder(stage: Stage) -> None:
+    mta, near = stage.knock()
+    mx = stage.call(2)
+    stage.order(Relay(near, 2))
+    sent = stage.fill(mta, near)
+    reset(mx)
+    stage.hears(Closed(2, "reset"))
+    mta.sendall(b"\r\n.\r\n")
+    stage.hears(Relayed(near, sent + 5, b"", "dot"))
+
+
 def test_any_other_link_whose_outbox_is_too_full_is_not_read(stage: Stage) -> None:
     peer, id = stage.knock()
     stage.script.answers[Received] = lambda event: [Send(id, event.data * 3)]
