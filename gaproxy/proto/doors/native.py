@@ -11,6 +11,7 @@ from gaproxy import __version__
 from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native_words import (
+    GREETING,
     Hello,
     OpenFault,
     WordFault,
@@ -34,7 +35,12 @@ VERSION = OLDEST_VERSION = 1
 AGENT = f"gaproxy/{__version__}"
 LINE_BYTES_BEFORE, LINE_BYTES_AFTER = 1024, 16_384
 PING_MS = 5000
-PROOF = re.compile(rb"=([^\r\n]*)")
+# What a journal does not tell of a stranger: all but a greeting; all behind AUTH; a proof that is given once more.
+NO_GREETING = re.compile(
+    rb"\A(?!%b|(?:%b)\Z)(.*)" % (GREETING, b"|".join(GREETING[:size] for size in range(1, len(GREETING)))), re.DOTALL
+)
+PROOF = re.compile(rb"\A(?:AUTH(?: |(?=\r)))?(.*)", re.DOTALL | re.IGNORECASE)
+PROOF_AGAIN = re.compile(rb"\AAUTH proof=([0-9a-f]*)", re.IGNORECASE)
 
 
 class NativeDoor(Session):
@@ -42,16 +48,19 @@ class NativeDoor(Session):
 
     STATES: ClassVar[Mapping[str, State]] = {
         WAITING: State((STRANGER, LEFT)),  # unread: too many strangers are being heard
-        STRANGER: State((CHALLENGED, DOOMED, LEFT), {"GAPROXY": "hello"}, "handshake"),
+        STRANGER: State((CHALLENGED, DOOMED, LEFT), {"GAPROXY": "hello"}, "handshake", secret=NO_GREETING),
         CHALLENGED: State(
             (IDLE, DOOMED, LEFT), {"AUTH": "auth", ANY: "no_auth"}, "handshake", since=FORMER, secret=PROOF
         ),
         DOOMED: State((LEFT,), {}, "failure", since=ACCEPT),
         IDLE: State(
-            (IDLE, OPENING, LEFT), {"OPEN": "open", "PING": "ping", "PONG": "pong", ANY: "unknown"}, "native_idle"
+            (IDLE, OPENING, LEFT),
+            {"OPEN": "open", "PING": "ping", "PONG": "pong", ANY: "unknown"},
+            "native_idle",
+            secret=PROOF_AGAIN,
         ),
-        OPENING: State((IDLE, LENT, LEFT), {"EHLO": "keep", ANY: "bad_state"}, end=AT_ONCE),
-        LENT: State((IDLE, LEFT)),  # the relay's patience holds
+        OPENING: State((IDLE, LENT, LEFT), {"EHLO": "keep", ANY: "bad_state"}, end=AT_ONCE, secret=PROOF_AGAIN),
+        LENT: State((IDLE,)),  # the relay's patience holds
         LEFT: State(),
     }
 
@@ -73,6 +82,7 @@ class NativeDoor(Session):
 
     def cut(self, unheard: bytearray) -> Cut | None:
         if self.state == STRANGER and refuses_prefix(unheard):
+            self.mention_refusal("other_protocol")
             self.become(LEFT)
             self.ask(Leave())
             return None
@@ -80,7 +90,8 @@ class NativeDoor(Session):
         cut = cut_line(unheard, LINE_BYTES_BEFORE if before else LINE_BYTES_AFTER)
         if cut is None:
             return None
-        word = "GAPROXY" if self.state == STRANGER else cut[0].split(b" ", 1)[0].decode("ascii")
+        # An SMTP library may spell its EHLO as it likes; our own verbs in small letters are refused when they are read.
+        word = "GAPROXY" if self.state == STRANGER else cut[0].split(b" ", 1)[0].decode("ascii").upper()
         return word, cut[0], cut[1]
 
     def hear(self, word: str | int | None, item: Any) -> None:
@@ -107,10 +118,9 @@ class NativeDoor(Session):
 
     def hello(self, line: bytes) -> None:
         hello = read_hello(line)
-        if hello.minimum > VERSION:
-            self.refuse_version(f"this proxy speaks version {VERSION}: upgrade the proxy")
-        elif hello.version < OLDEST_VERSION:
-            self.refuse_version(f"this proxy speaks version {OLDEST_VERSION} at the oldest: upgrade the MTA")
+        refusal = refuses_version(hello)
+        if refusal is not None:
+            self.refuse_version(refusal)
         else:
             self.challenge(hello, line)
 
@@ -160,10 +170,7 @@ class NativeDoor(Session):
     def open(self, line: bytes) -> None:
         self.id, request = read_open(parse_line(line), self.name)
         self.become(OPENING)
-        if self.draining:
-            self.failed(Failed("shutting_down", "the proxy is shutting down", retry_ms=1000))
-        else:
-            self.ask(Open(request))
+        self.ask(Open(request))
 
     def ping(self, line: bytes) -> None:
         stamp = parse_line(line).values.get("t", "")
@@ -237,8 +244,12 @@ class NativeDoor(Session):
             self.go_away("drain")
 
     def drain(self) -> None:
+        """The house is closing: a dial under way is called off, for no mail has begun on it."""
         self.draining = True
-        if self.state == IDLE:
+        if self.state == OPENING:
+            self.call_off()
+            self.failed(Failed("shutting_down", "the proxy is shutting down", retry_ms=1000))
+        elif self.state == IDLE:
             self.go_away("drain")
 
     def go_away(self, reason: str) -> None:
@@ -291,6 +302,15 @@ class NativeDoor(Session):
         self.mention_refusal(fault.code)
         self.become(LEFT)
         self.ask(Leave())
+
+
+def refuses_version(hello: Hello, oldest: int = OLDEST_VERSION, newest: int = VERSION) -> str | None:
+    """Why a proxy that speaks `oldest` to `newest` cannot talk to this MTA, and who has to move; None if it can."""
+    if hello.minimum > newest:
+        return f"this proxy speaks version {newest} at the newest: upgrade the proxy"
+    if hello.version < oldest:
+        return f"this proxy speaks version {oldest} at the oldest: upgrade the MTA"
+    return None
 
 
 def _place(address: str, port: int) -> str:
