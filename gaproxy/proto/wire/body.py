@@ -91,7 +91,7 @@ class EndOfData:
         """Pass over everything from `start` to the first literal end: until there the MTA sends what it calls data."""
         found = text.find(END, start)
         if found < 0:
-            self._kept = text[max(start, len(text) - len(END) + 1) :]
+            self._kept = text[1 - len(END) :]
             return Scanned(forward, outcome, at=self._at if outcome else None)
         end = found + len(END)
         self._finish(text, end)

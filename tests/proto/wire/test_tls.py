@@ -221,6 +221,19 @@ def test_a_small_old_key_is_better_than_plain_text(town):
     assert (pair.ends[0].established, pair.ends[0].cipher) == (True, "AES128-SHA")
 
 
+@pytest.mark.parametrize(("verify", "fault"), [(False, None), (True, "unsafe legacy renegotiation disabled")])
+def test_a_server_from_before_rfc_5746_is_better_than_plain_text(verify, fault):
+    caller = Tls(Bios(), client_context(verify))
+    caller.start()
+    hello = b"\x03\x03" + bytes(32) + b"\x00" + b"\xc0\x2f" + b"\x00"  # ECDHE-RSA-AES128-GCM-SHA256, no extension
+    assert caller.receive(b"\x16\x03\x03\x00\x2a\x02\x00\x00\x26" + hello).fault == fault
+
+
+def test_nobody_renegotiates(server):
+    for context in (server, client_context(verify=False), client_context(verify=True)):
+        assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
 @pytest.mark.parametrize("name", ["", ".example", "a" * 64 + ".example", "mx\0.example", "192.0.2.1", "2001:db8::1"])
 def test_a_server_name_that_is_no_host_name_is_left_out(server, name):
     seen = []
