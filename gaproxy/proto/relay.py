@@ -4,6 +4,7 @@ Knows both sides of one SMTP session (two tables and one list of asks); does not
 the remote was found, or what happens to it afterwards.
 """
 
+import re
 from collections import deque
 from collections.abc import Mapping
 from typing import ClassVar
@@ -32,21 +33,26 @@ COMMANDS: Mapping[Word, str] = {
 
 AWAY: Mapping[Word, str] = {"QUIT": "quit", ANY: "turn_away"}
 
+NO_COMMAND = re.compile(rb"\A(?!(?:%b)[ \r])(.*)" % "|".join(TREATMENT).encode("ascii"), re.DOTALL | re.IGNORECASE)
+NO_QUIT = re.compile(rb"\A(?!QUIT[ \r])(.*)", re.DOTALL | re.IGNORECASE)
+"""What a journal does not tell: a line that is no command may be one of a message."""
+
 NEAR: Mapping[str, State] = {
-    IDLE: State((AWAITING, FULL, TURNED_AWAY, DRAINED, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7"),
-    AWAITING: State((IDLE, FULL, QUITTING, TURNED_AWAY, DONE), COMMANDS),
-    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED, DONE)),
-    BODY: State((BODY, FULL, LOOKALIKE, SWALLOWING, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),
+    IDLE: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
+    AWAITING: State((IDLE, FULL, QUITTING, TURNED_AWAY), COMMANDS, secret=NO_COMMAND),
+    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED)),
+    BODY: State((BODY, FULL, LOOKALIKE, SWALLOWING), {}, "body", "RFC 5321 4.5.3.2.5"),
     LOOKALIKE: State((TURNED_AWAY, DONE), {}, "lookalike"),
     SWALLOWING: State((SWALLOWING, TURNED_AWAY, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),
-    TURNED_AWAY: State((TURNED_AWAY, DONE), AWAY, "idle", "RFC 5321 4.5.3.2.7"),
-    DRAINED: State((TURNED_AWAY, DONE), AWAY, "turned_away"),
+    TURNED_AWAY: State((TURNED_AWAY, DRAINED, DONE), AWAY, "idle", "RFC 5321 4.5.3.2.7", secret=NO_QUIT),
+    DRAINED: State((DRAINED, DONE), AWAY, "turned_away", secret=NO_QUIT),
     QUITTING: State((DONE,)),
     ORPHANED: State((DONE,)),
     DONE: State(),
 }
 """What the MTA may say.
 
+TURNED_AWAY: every command is 421 until QUIT; DRAINED: and so it is while the house closes, which does not wait long.
 QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its message is not.
 """
 
@@ -55,15 +61,15 @@ CARRYING, END, OTHER, GONE = "CARRYING", "END", "OTHER", "GONE"
 
 ANSWERS: Mapping[Word, str] = {421: "closing", ANY: "answered"}
 UNASKED: Mapping[Word, str] = {421: "closing", ANY: "unasked"}
-OWING = (NOTHING, MAIL, RCPT, DATA, CARRYING, END, OTHER, GONE)
+OWING = (NOTHING, MAIL, RCPT, DATA, OTHER, GONE)  # behind DATA nothing is asked for until it is answered
 
 FAR: Mapping[str, State] = {
-    NOTHING: State(OWING, UNASKED),
+    NOTHING: State((MAIL, RCPT, DATA, OTHER, GONE), UNASKED),
     MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
     RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
-    DATA: State(OWING, {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
+    DATA: State((NOTHING, CARRYING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
     CARRYING: State((END, GONE), UNASKED),
-    END: State(OWING, ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
+    END: State((NOTHING, GONE), ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
     OTHER: State(OWING, ANSWERS, "rset", "RFC 5321 4.5.3.2"),
     GONE: State(),
 }
@@ -106,11 +112,16 @@ class Relay:
         self.lost = False
         self.away = b""
         self.words: bytes | None = None
-        self.in_transaction = False
+        self.transaction: Owed | None = None
         self.draining = False
         self.asks: list[Ask] = []
         self.near = Near(self)
         self.far = Far(self)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a MAIL was sent on that neither was refused nor has come to its end."""
+        return self.transaction is not None
 
     def begin(self) -> None:
         """The remote's greeting is the greeting shown."""
@@ -124,9 +135,18 @@ class Relay:
     # Replies, in the order in which they are owed.
 
     def owe(self, owed: Owed) -> None:
+        if owed.verb == MAIL:
+            self.transaction = self.transaction or owed
+        elif owed.verb == "RSET":
+            self.transaction = None
         self.owed.append(owed)
         self.owed_bytes += owed.size
         self.settle()
+
+    def refused(self, owed: Owed) -> None:
+        """A MAIL that was refused opened no transaction; one that waits behind it still may."""
+        if owed is self.transaction:
+            self.transaction = next((one for one in self.owed if one.verb == MAIL and one is not owed), None)
 
     def owe_ours(self, code: int, text: str) -> None:
         self.owe(Owed("", reply=reply(code, text)))
@@ -155,20 +175,19 @@ class Relay:
     # The end.
 
     def lose(self, code: str, why: str, taint: str, words: bytes | None = None) -> None:
-        """The remote is of no use any more: whatever is owed, and all that follows until QUIT, is 421.
+        """The remote is of no use any more: whatever is owed, ours too, and all that follows until QUIT, is 421.
 
         `code`: the enhanced status code (RFC 3463). `words`: the remote's own reply, told in place of our first one.
         """
         if self.lost:
             return
-        unknown = " after the end of data, outcome unknown" if self.awaits_outcome() else ""
-        self.lost, self.taint, self.words = True, taint, words
-        self.reason = self.reason or taint
+        unknown = " after the end of data, outcome unknown" if words is None and self.awaits_outcome() else ""
+        self.lost, self.reason, self.taint, self.words = True, taint, taint, words
         self.away = reply(421, f"{code} gaproxy: {why}{unknown} [{self.name}]")
+        self.transaction = None
         self.near.ask(Drop())
         for owed in self.owed:
-            if owed.reply is None:
-                owed.reply = self.turning_away()
+            owed.reply = self.turning_away()
         self.near.turn_from_remote()
         self.settle()
 
@@ -177,7 +196,7 @@ class Relay:
         words, self.words = self.words, None
         return words or self.away
 
-    def over(self, reason: str) -> None:
+    def over(self) -> None:
         """The session is at its end: one line for the log, the remote to whoever takes it, the MTA to its door."""
         self.near.become(DONE)
         if self.far.state != GONE:
@@ -185,7 +204,7 @@ class Relay:
         counted: dict[str, str | int] = {
             "messages": self.messages,
             "bytes": self.bytes,
-            "reason": self.reason or reason,
+            "reason": self.reason,
         }
         self.near.ask(Mention("smtp_end", {**self.fields, **counted}), GiveBack(self.taint))
 
@@ -199,6 +218,7 @@ class Near(Session):
         super().__init__(IDLE, relay.asks)
         self.relay = relay
         self.moved = 0
+        self.lookalike_at = 0
         self.farewell = b""
 
     def cut(self, unheard: bytearray) -> Cut | None:
@@ -208,10 +228,6 @@ class Near(Session):
     # Commands.
 
     def forward(self, command: Command) -> None:
-        if command.verb == MAIL:
-            self.relay.in_transaction = True
-        elif command.verb == "RSET":
-            self.relay.in_transaction = False
         self.ask(Pass(command.wire))
         self.relay.owe(Owed(command.verb, len(command.wire)))
 
@@ -228,7 +244,6 @@ class Near(Session):
         if not command.argument:
             relay.owe_ours(501, f"5.5.4 gaproxy: {command.verb} needs a name")
         elif relay.in_transaction:
-            relay.in_transaction = False
             self.ask(Pass(b"RSET\r\n"))
             relay.owe(Owed("RSET", instead=told))
         else:
@@ -252,7 +267,7 @@ class Near(Session):
             self.leave("quit")
 
     def turn_away(self, command: Command) -> None:
-        self.become(TURNED_AWAY)
+        self.become(self.state)
         self.ask(Say(self.relay.turning_away()))
 
     def ended(self) -> None:
@@ -273,7 +288,7 @@ class Near(Session):
     def bid_farewell(self) -> None:
         if self.farewell:
             self.ask(Say(self.farewell))
-        self.relay.over("ended")
+        self.relay.over()
 
     # Turning.
 
@@ -285,11 +300,12 @@ class Near(Session):
                 self.bid_farewell()
         elif self.state in (IDLE, AWAITING, FULL):
             state = IDLE if not relay.owed else FULL if relay.crowded() else AWAITING
-            if state != self.state:
+            if state != self.state or state == IDLE:  # what we answered ourselves was a command too
                 self.become(state)
             if state == IDLE and relay.draining and not relay.in_transaction:
-                self.become(DRAINED)
                 relay.lose("4.3.2", "shutting down", "draining")
+        elif self.state == TURNED_AWAY and relay.draining:
+            self.become(DRAINED)
 
     def turn_from_remote(self) -> None:
         """The remote is lost: a body under way is read to its end and thrown away; QUIT stays QUIT."""
@@ -310,6 +326,7 @@ class Near(Session):
         """A body moves; a look-alike of its end (at an offset) takes the remote away before it sees one."""
         if at is not None and self.state == BODY:
             self.become(LOOKALIKE)
+            self.lookalike_at = at
             self.relay.lose("4.5.2", "a smuggled end of data", "smuggled")
         elif self.state != LOOKALIKE and size - self.moved >= RENEWING_BYTES:
             self.moved = size
@@ -320,13 +337,11 @@ class Near(Session):
         relay.bytes += size
         if outcome == "cut":
             relay.lose("4.4.2", "the MTA ended in the middle of a body", "mta_gone")
-            relay.over("mta_gone")
-        elif outcome == "smuggled":
+            relay.over()
+        elif outcome == "smuggled" or relay.lost:
             self.become(TURNED_AWAY)
-            self.ask(Say(smuggling(at)))
-        elif self.state == SWALLOWING:
-            self.become(TURNED_AWAY)
-            self.ask(Say(relay.turning_away()))
+            self.ask(Say(smuggling(at) if at is not None else relay.turning_away()))
+            self.settle()
         else:
             self.become(FULL)
             relay.owe(Owed(END))
@@ -342,8 +357,6 @@ class Near(Session):
         """The MTA is gone. What it sent the end of is still awaited, so that the log can tell the outcome."""
         relay = self.relay
         self.farewell = b""
-        if self.state == DONE:
-            return
         relay.reason = relay.reason or "mta_gone"
         if relay.awaits_outcome():
             relay.taint = "mta_gone"
@@ -352,12 +365,12 @@ class Near(Session):
         if relay.owed or self.state == BODY:
             relay.lose("4.4.2", "the MTA is gone", "mta_gone")
         if self.state != DONE:
-            relay.over("mta_gone")
+            relay.over()
 
     def elapsed(self) -> None:
         """An MTA that outlasts RFC 5321's patience is closed without a word; one that smuggled is told so."""
         if self.state == LOOKALIKE:
-            self.ask(Say(smuggling(None)))
+            self.ask(Say(smuggling(self.lookalike_at)))
         if self.state == BODY:
             self.relay.lose("4.4.2", "the MTA was silent", "mta_silent")
         self.depart("mta_silent")
@@ -369,8 +382,9 @@ class Near(Session):
 
     def depart(self, reason: str) -> None:
         """The MTA's connection is closed by us."""
+        self.relay.reason = self.relay.reason or reason
         self.ask(Leave())
-        self.relay.over(reason)
+        self.relay.over()
 
 
 class Far(Session):
@@ -407,24 +421,31 @@ class Far(Session):
         if said.code // 100 == 3 or (owed.verb == DATA and said.code < 400):
             self.unasked(said)
             return
-        relay.taint = relay.taint or (said.taints[0] if said.taints else None)
+        self.look_at(said)
         if owed.instead is not None and said.code != 250:
             relay.lose("4.4.2", "the remote refused RSET", "rset_refused")
             return
         if owed.verb == END:
-            relay.in_transaction = False
+            relay.transaction = None
             relay.messages += said.code < 300
+        elif said.code >= 400:
+            relay.refused(owed)
         owed.reply = said.wire if owed.instead is None else owed.instead
         relay.settle()
 
     def go_ahead(self, said: Reply) -> None:
         """354: the body may come. It is told at once, for nothing else can be owed before it."""
+        self.look_at(said)
         owed = self.relay.owed.pop()
         self.relay.owed_bytes -= owed.size
         self.waiting_for = None
         self.become(CARRYING)
         self.ask(Say(said.wire))
         self.relay.near.carry()
+
+    def look_at(self, said: Reply) -> None:
+        """A reply that is odd is told as it came, and the connection is nobody's afterwards."""
+        self.relay.taint = self.relay.taint or (said.taints[0] if said.taints else None)
 
     def closing(self, said: Reply) -> None:
         self.relay.lose("4.4.2", "the remote closed the session", "remote_421", said.wire)
@@ -445,7 +466,6 @@ class Far(Session):
         self.relay.lose("4.4.2", f"the remote broke the protocol: {fault}", "desync")
 
 
-def smuggling(at: int | None) -> bytes:
+def smuggling(at: int) -> bytes:
     """The reply to a message that holds a look-alike of its own end."""
-    where = f" at offset {at}" if at is not None else ""
-    return reply(550, f"5.5.2 gaproxy: a lone dot with a bare CR or LF beside it{where}")
+    return reply(550, f"5.5.2 gaproxy: a lone dot with a bare CR or LF beside it at offset {at}")

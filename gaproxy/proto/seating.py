@@ -16,7 +16,7 @@ from gaproxy.proto.asks import Ask, Failed
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.patience import HOUSE_S, SECOND, Patience
 from gaproxy.proto.report.log import note
-from gaproxy.proto.session import ACCEPT, AT_ONCE, FORMER, Departure, Session
+from gaproxy.proto.session import ACCEPT, AT_ONCE, FORMER, Cut, Departure, Session
 
 UNHEARD_BYTES_MOST = 64 * 1024
 
@@ -65,14 +65,19 @@ class Seat:
 
 Perform = Callable[[Session, Seat, Ask], None]
 Told = Callable[..., None]
+Cutting = Callable[[Connection, Session], Cut | None]
 
 
 class Seating:
-    """All sessions and connections of one run. `perform` carries out an ask; `strict` raises our own faults."""
+    """All sessions and connections of one run. `perform` carries out an ask; `strict` raises our own faults.
+
+    `cut`: how a session cuts a word off what waits for it; whoever watches what is heard puts its own there.
+    """
 
     def __init__(self, perform: Perform, strict: bool) -> None:
         self.perform = perform
         self.strict = strict
+        self.cut: Cutting = cut_word
         self.now = 0
         self.timeouts: Mapping[str, float] = {}
         self.orders: list[Action] = []
@@ -86,11 +91,16 @@ class Seating:
         self.orders.extend(orders)
 
     def send(self, connection: Connection, data: bytes) -> None:
-        """What goes to one peer in one step goes in one piece, while nothing else stands between."""
+        """What goes to one peer in one step goes in one piece, while nothing else stands between.
+
+        Who is gone is told nothing: a relay ends the sentence that it began, even where the MTA hung up.
+        """
         last = self.orders[-1] if self.orders else None
+        if not self.stands(connection):
+            return
         if isinstance(last, Send) and last.id == connection.id:
             last.data += data
-        elif not connection.leaving:
+        else:
             self.orders.append(Send(connection.id, data))
 
     def mention(self, topic: str, fields: Mapping[str, str | int], lasted: int = 0) -> None:
@@ -145,7 +155,8 @@ class Seating:
         news = connection.fruitless != (session, session.turns, len(connection.unheard))
         if row.hears and connection.unheard and news:
             self.tell(session, self.listen, connection, session)
-        elif connection.ended and not session.end_heard and (row.hears or row.end == AT_ONCE):
+            return  # once that was heard, it is attended to anew
+        if connection.ended and not session.end_heard and (row.hears or row.end == AT_ONCE):
             session.end_heard = True
             self.tell(session, session.ended)
         crowded = connection.waiting or len(connection.unheard) > UNHEARD_BYTES_MOST
@@ -156,8 +167,8 @@ class Seating:
     def listen(self, connection: Connection, session: Session) -> None:
         """Cut one word after the other off what waits, for as long as the session's row hears any."""
         unheard = connection.unheard
-        while session.row.hears and connection.session is session:
-            cut = session.cut(unheard)
+        while unheard and session.row.hears and connection.session is session:
+            cut = self.cut(connection, session)
             if cut is None:
                 connection.fruitless = (session, session.turns, len(unheard))
                 return
@@ -234,3 +245,8 @@ class Seating:
     def stands(self, connection: Connection) -> bool:
         """Whether somebody may still say something there."""
         return not connection.leaving and connection.id in self.connections
+
+
+def cut_word(connection: Connection, session: Session) -> Cut | None:
+    """One word off the front of what waits, as the session cuts it."""
+    return session.cut(connection.unheard)
