@@ -1,0 +1,322 @@
+"""A proxy as a process of its own, MTAs and remotes as blocking sockets: a test plays both ends of a real dialogue.
+
+Knows how each is started and waited for; does not know what a test wants of it. Every peer listens at an address of its
+own out of 127/8 and all at one port, for a configuration names its ports one by one.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import trio
+import uvloop
+
+from gaproxy.client import Client, Connection, Event, Failed, Ready, Replied, Welcomed
+from gaproxy.proto.smtp.replies import Reply
+from gaproxy.runtime_asyncio.client import connect as connect_on_asyncio
+from gaproxy.runtime_trio.client import connect as connect_on_trio
+
+WAIT_S = 20.0  # for what must come; a test that waits so long has failed
+PORT = 20025  # below what the kernel gives out to those who dial
+DOOR_PORT = 20807
+SECRET = "correct-horse-battery-staple-0123456789"
+SOURCES = ("127.0.0.2", "127.0.0.3")
+HELO = "out.example.com"
+
+_hosts = count(1)
+
+E = TypeVar("E", bound=Event)
+
+
+def fresh_address() -> str:
+    """A loopback address that nobody else uses, in this process or another one."""
+    high, low = divmod(next(_hosts), 250)
+    return f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 200 + high}.{low + 1}"
+
+
+SERVE_ON_UVLOOP = """
+import asyncio, sys, uvloop
+from gaproxy.proto.doors.credentials import Keyring
+from gaproxy.proto.proxy import Proxy
+from gaproxy.runtime_asyncio import driver
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    sys.exit(runner.run(driver.run(Proxy(sys.argv[1], Keyring()))))
+"""
+
+
+def serve(runtime: str, path: Path) -> list[str]:
+    """The command that starts a proxy; there is no option for uvloop, so it is put together by hand."""
+    if runtime == "uvloop":
+        return [sys.executable, "-c", SERVE_ON_UVLOOP, str(path)]
+    return [sys.executable, "-m", "gaproxy", "serve", f"--config-filename={path}", f"--runtime={runtime}"]
+
+
+class RealProxy:
+    """A proxy that serves while its block lasts. A fault of its own, or anything on standard error, fails the test."""
+
+    def __init__(
+        self, runtime: str, folder: Path, config: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.runtime = runtime
+        self.place = (fresh_address(), DOOR_PORT)
+        path = folder / f"{runtime}-{self.place[0]}.conf"
+        path.write_text(
+            f'listen "{self.place[0]}:{DOOR_PORT}"\n'
+            f'auth_shared_secret "{SECRET}"\n'
+            f"remote_allow 127.0.0.0/8, ::1\nremote_ports {PORT}, {DOOR_PORT}, 465\n{config}\n"
+        )
+        self.log: list[str] = []
+        self.news = threading.Condition()
+        self.process = subprocess.Popen(
+            serve(runtime, path),
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def __enter__(self) -> Self:
+        self.wait_for("configuration adopted")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait(WAIT_S)
+        self.reader.join(WAIT_S)
+        if kind is None:
+            assert [line for line in self.log if not ORDINARY.match(line)] == []
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as log:
+            for line in log:
+                with self.news:
+                    self.log.append(line.rstrip("\n"))
+                    self.news.notify_all()
+
+    def wait_for(self, words: str) -> str:
+        """The first line of the log in which these words stand."""
+        with self.news:
+            assert self.news.wait_for(lambda: self._found(words) is not None, WAIT_S), self.log
+            found = self._found(words)
+            assert found is not None
+            return found
+
+    def _found(self, words: str) -> str | None:
+        return next((line for line in self.log if words in line), None)
+
+    def peak_bytes(self) -> int:
+        """The most memory that it ever held."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
+
+ORDINARY = re.compile(
+    r"gaproxy: (configuration adopted|draining|drained)|listener\(|direct_remote_smtp:|native: session|smtp: session"
+)
+
+
+class Mta:
+    """An MTA with one connection to a proxy: our client as a machine, on a blocking socket."""
+
+    def __init__(self, proxy: RealProxy) -> None:
+        self.client = Client(SECRET, "mta", os.urandom(32).hex())
+        self.sock = socket.create_connection(proxy.place, WAIT_S)
+        self.heard: deque[Event] = deque()
+        self.session = ""  # what the proxy's log calls this connection
+
+    def __enter__(self) -> Self:
+        self.say(self.client.hello())
+        self.say(self.hear().answer)
+        welcomed = self.hear()
+        assert isinstance(welcomed, Welcomed)
+        self.session = welcomed.session
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+    def say(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def hear(self) -> Any:
+        """The next thing that the proxy says."""
+        while not self.heard:
+            data = self.sock.recv(self.client.appetite)
+            assert data, "the proxy closed the connection"
+            self.heard += self.client.receive(data)
+        return self.heard.popleft()
+
+    def ask_for(self, *to: str, source: str = SOURCES[0], tls: str = "none") -> None:
+        """Order a remote."""
+        self.say(self.client.open(source=source, to=to, helo=HELO, tls=tls))
+
+    def fails(self) -> Failed:
+        """The OPEN comes to nothing."""
+        failed = self.hear()
+        assert isinstance(failed, Failed), failed
+        return failed
+
+    def is_joined(self, remote: "Remote", *keywords: bytes) -> "Peer":
+        """Order a remote in plain text, and get it."""
+        self.ask_for(remote.to)
+        peer = remote.introduced(*keywords)
+        self.ready()
+        return peer
+
+    def ready(self) -> Ready:
+        """The OPEN was granted, and the remote has greeted."""
+        ready = self.hear()
+        assert isinstance(ready, Ready), ready
+        assert self.reply().code == 220
+        return ready
+
+    def reply(self) -> Reply:
+        replied = self.hear()
+        assert isinstance(replied, Replied), replied
+        return replied.reply
+
+    def order(self, command: bytes) -> None:
+        """Send one command; its reply is heard later."""
+        self.say(self.client.say(command))
+
+    def command(self, command: bytes) -> Reply:
+        self.order(command)
+        return self.reply()
+
+    def at_end(self) -> bool:
+        """Whether the proxy has nothing more to say."""
+        return not self.heard and self.sock.recv(1) == b""
+
+
+class Remote:
+    """A place at which remotes are called; who takes a call is a `Peer`."""
+
+    def __init__(self, address: str | None = None, port: int = PORT) -> None:
+        self.address = fresh_address() if address is None else address
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        self.listener = socket.create_server((self.address, port), family=family, backlog=64)
+        self.listener.settimeout(WAIT_S)
+        self.to = f"[{self.address}]:{port}" if ":" in self.address else f"{self.address}:{port}"
+        self.peers: list[Peer] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.close()
+        for peer in self.peers:
+            peer.close()
+
+    def take(self) -> "Peer":
+        """Take the next call."""
+        sock, source = self.listener.accept()
+        sock.settimeout(WAIT_S)
+        self.peers.append(Peer(sock, source[0]))
+        return self.peers[-1]
+
+    def introduced(self, *keywords: bytes) -> "Peer":
+        """Take the next call, greet, and hear its EHLO."""
+        peer = self.take()
+        peer.introduce(*keywords)
+        return peer
+
+    def is_called(self) -> bool:
+        """Whether a call waits to be taken."""
+        self.listener.setblocking(False)
+        try:
+            self.take()
+        except BlockingIOError:
+            return False
+        finally:
+            self.listener.settimeout(WAIT_S)
+        return True
+
+
+class Peer:
+    """A remote as far as one connection goes; it says what its test wants it to."""
+
+    def __init__(self, sock: socket.socket, source: str) -> None:
+        self.sock = sock
+        self.source = source
+        self.unheard = bytearray()
+
+    def say(self, *lines: bytes) -> None:
+        self.sock.sendall(b"".join(line + b"\r\n" for line in lines))
+
+    def until(self, end: bytes) -> bytes:
+        """What was said, up to these bytes."""
+        while end not in self.unheard:
+            data = self.sock.recv(65_536)
+            assert data, f"ended behind {bytes(self.unheard[-200:])!r}"
+            self.unheard += data
+        said, _, rest = bytes(self.unheard).partition(end)
+        self.unheard[:] = rest
+        return said
+
+    def line(self) -> bytes:
+        return self.until(b"\r\n")
+
+    def answer(self, command: bytes, *lines: bytes) -> None:
+        """Exactly this command comes now, and gets this reply."""
+        assert self.line() == command
+        self.say(*lines)
+
+    def introduce(self, *keywords: bytes) -> None:
+        self.say(b"220 mx.test ESMTP")
+        *before, last = [b"mx.test", *keywords]
+        self.answer(b"EHLO " + HELO.encode(), *[b"250-" + line for line in before], b"250 " + last)
+
+    def rest(self) -> bytes:
+        """All that is still said until the end; a reset is one."""
+        try:
+            while data := self.sock.recv(65_536):
+                self.unheard += data
+        except ConnectionResetError:
+            pass
+        return bytes(self.unheard)
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Close with RST, as a machine does that has lost its memory."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+def run_client(
+    runtime: str, proxy: RealProxy, talk: Callable[[Connection[Any]], Any], patience_s: float = WAIT_S
+) -> Any:
+    """Have `talk`, a coroutine function, use one connection of our own client on this runtime. Returns its outcome."""
+    host, port = proxy.place
+
+    async def on_asyncio() -> Any:
+        async with asyncio.timeout(patience_s), connect_on_asyncio(host, port, secret=SECRET, node="mta") as connection:
+            return await talk(connection)
+
+    async def on_trio() -> Any:
+        with trio.fail_after(patience_s):
+            async with connect_on_trio(host, port, secret=SECRET, node="mta") as connection:
+                return await talk(connection)
+
+    if runtime == "trio":
+        return trio.run(on_trio)
+    factory = uvloop.new_event_loop if runtime == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(on_asyncio())
