@@ -16,6 +16,7 @@ VERBS = (
     "gaproxy.cli.check_config",
     "gaproxy.cli.gen_secret",
     "gaproxy.cli.send",
+    "gaproxy.cli.demo",
 )
 
 
