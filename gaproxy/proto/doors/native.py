@@ -11,7 +11,6 @@ from gaproxy import __version__
 from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native_words import (
-    GREETING,
     Hello,
     OpenFault,
     WordFault,
@@ -35,10 +34,9 @@ VERSION = OLDEST_VERSION = 1
 AGENT = f"gaproxy/{__version__}"
 LINE_BYTES_BEFORE, LINE_BYTES_AFTER = 1024, 16_384
 PING_MS = 5000
-# What a journal does not tell of a stranger: all but a greeting; all behind AUTH; a proof that is given once more.
-NO_GREETING = re.compile(
-    rb"\A(?!%b|(?:%b)\Z)(.*)" % (GREETING, b"|".join(GREETING[:size] for size in range(1, len(GREETING)))), re.DOTALL
-)
+# What a journal does not tell of a stranger: how it goes on where it does not greet; all behind AUTH; a proof that is
+# given once more.
+NO_GREETING = re.compile(rb"\A(?!GAPROXY/)(?:G(?:A(?:P(?:R(?:O(?:X(?:Y)?)?)?)?)?)?)?(.*)", re.DOTALL)
 PROOF = re.compile(rb"\A(?:AUTH(?: |(?=\r)))?(.*)", re.DOTALL | re.IGNORECASE)
 PROOF_AGAIN = re.compile(rb"\AAUTH proof=([0-9a-f]*)", re.IGNORECASE)
 
