@@ -67,7 +67,7 @@ def read_settings(text: str) -> tuple[Settings, tuple[Fault, ...]]:
 def read_values(text: str) -> tuple[Values, tuple[Fault, ...]]:
     """The value of every directive, defaults included, and the warnings. Raises ConfigFaults."""
     statements, grammar_faults = parse(text)
-    reading = _Reading(_lines_with_secrets(statements), [_without_unknown_name(fault) for fault in grammar_faults])
+    reading = _Reading(lines_with_secrets(statements), [_without_unknown_name(fault) for fault in grammar_faults])
     reading.read_level(statements, DIRECTIVES, FILE)
     if reading.faults:
         raise ConfigFaults(tuple(sorted(reading.faults)))
@@ -193,7 +193,7 @@ def _nearest(name: str, known: list[str]) -> str | None:
     return next(iter(get_close_matches(name.lower(), known, n=1)), None)
 
 
-def _lines_with_secrets(statements: Iterable[Statement]) -> frozenset[int]:
+def lines_with_secrets(statements: Iterable[Statement]) -> frozenset[int]:
     """The lines on which a secret is given, if only under a misspelled name."""
     waiting, lines = list(statements), set[int]()
     while waiting:
