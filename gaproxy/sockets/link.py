@@ -108,7 +108,8 @@ class Link:
         if self.sending == OPEN:
             if self.cover is not None:
                 self.put(self.cover.tls.finish())
-            self.sending = ENDING
+            if self.sending == OPEN:  # else the peer took not even that, and we are through
+                self.sending = ENDING
         self.finish_when_flushed()
 
     def close(self) -> None:

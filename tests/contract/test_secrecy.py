@@ -209,6 +209,14 @@ def test_our_end_says_close_notify_and_the_other_direction_lives(stage: Stage, m
     stage.hears(Ended(2), Closed(2, "closed"))
 
 
+def test_a_peer_that_does_not_even_take_our_end_is_closed_once(stage: Stage, mx_context: ssl.SSLContext) -> None:
+    mx = secured_remote(stage, 2, mx_context)
+    stage.order(Hold(2))  # so that nobody reads of the reset before our close_notify meets it
+    reset(mx)
+    stage.order(Close(2))
+    stage.hears(Closed(2, "reset"))
+
+
 def test_a_broken_record_is_closed(stage: Stage, mx_context: ssl.SSLContext) -> None:
     peer = stage.call(2)
     raw = stage.keep(socket.socket(fileno=os.dup(peer.fileno())))
