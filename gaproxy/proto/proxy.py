@@ -220,7 +220,9 @@ class Proxy:
             self.seating.order(actions.Relay(mta.id, remote.id))
 
     def open(self, session: Session, seat: Seat, ask: asks.Open) -> None:
-        dialler = Dialler(ask.request, self.caretaker.policy, self.caretaker.settings.greeting_5xx)
+        settings = self.caretaker.settings
+        total_ms = int(settings.timeouts["total"] * 1000)
+        dialler = Dialler(ask.request, self.caretaker.policy, total_ms, settings.greeting_5xx)
         seat.asked = dialler
         self.seating.sit(dialler, Seat(self.seating.now, asker=session))
         self.seating.tell(dialler, dialler.begin)

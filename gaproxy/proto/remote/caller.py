@@ -31,7 +31,7 @@ class Caller(Session):
         EHLO: State((HELO, STARTTLS, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         HELO: State((READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         STARTTLS: State((SECURING, READY, PARTING, GONE), {220: "go_ahead", ANY: "no_tls"}, "starttls", "RFC 3207 4"),
-        READY: State((PARTING, GONE)),  # lent: what the remote says is heard by the relay
+        READY: State((PARTING,)),  # lent: what the remote says is heard by the relay
         PARTING: State((GONE,), {ANY: "parted"}, "quit", "RFC 5321 4.1.1.10"),
         GONE: State(),
     }
@@ -88,8 +88,11 @@ class Caller(Session):
             self.introduce()
 
     def unsecured(self, kind: str, text: str) -> None:
-        again = kind == "handshake" and self.tls == "may" and not self.implicit
-        self.fail("tls", text, again_plain=again)
+        self.fail("tls", text, again_plain=kind == "handshake" and self.may_go_plain())
+
+    def may_go_plain(self) -> bool:
+        """Whether a handshake that failed is no reason to give this remote up."""
+        return self.state == SECURING and self.tls == "may" and not self.implicit
 
     # What the remote says.
 
@@ -129,9 +132,10 @@ class Caller(Session):
         self.secure()
 
     def no_tls(self, reply: Reply) -> None:
-        if self.tls in MUST or self.plain_offer is None:
+        if self.tls in MUST or reply.code == 421:
             self.fail("tls", "the remote refused STARTTLS", reply)
         else:
+            assert self.plain_offer is not None
             self.ready(self.plain_offer)
 
     def ready(self, found: Offer) -> None:
@@ -164,36 +168,28 @@ class Caller(Session):
         self.lost("closed")
 
     def lost(self, kind: str) -> None:
-        if self.state in (PARTING, READY):
-            self.become(GONE)
-            self.ask(Leave())
-        elif self.state != GONE:
-            self.fail(self.failing(), f"the remote closed the connection while {self.state}")
+        self.break_off(f"the remote closed the connection while {self.state}", again_plain=self.may_go_plain())
 
     def elapsed(self) -> None:
-        if self.state == PARTING:
-            self.become(GONE)
-            self.ask(Leave())
-        else:
-            self.fail("timeout", f"the remote was silent for too long while {self.state}")
+        self.break_off(f"the remote was silent for too long while {self.state}", "timeout")
 
     def faulted(self, fault: RemoteProtocolError) -> None:
+        self.break_off(str(fault))
+
+    def break_off(self, text: str, kind: str | None = None, again_plain: bool = False) -> None:
+        """Go without another word; behind QUIT nobody asks why."""
         if self.state == PARTING:
             self.become(GONE)
             self.ask(Leave())
         else:
-            self.fail(self.failing(), str(fault))
-
-    def failing(self) -> str:
-        """The kind of a failure that comes in this state."""
-        return FAILING[self.state]
+            self.fail(kind or FAILING[self.state], text, again_plain=again_plain)
 
 
 FAILING: Mapping[str, str] = {
-    DIALLING: "unreachable",
     SECURING: "tls",
     GREETING: "greeting",
     EHLO: "ehlo",
     HELO: "ehlo",
     STARTTLS: "tls",
 }
+"""The kind of a failure that comes in this state and has no other name."""

@@ -53,8 +53,9 @@ class Dialler(Session):
         DONE: State(),
     }
 
-    def __init__(self, request: Request, policy: Policy, greeting_5xx: str = "fail") -> None:
+    def __init__(self, request: Request, policy: Policy, total_ms: int, greeting_5xx: str = "fail") -> None:
         super().__init__(NEW)
+        self.total_ms = total_ms
         self.request = request
         self.policy = policy
         self.greeting_5xx = greeting_5xx
@@ -118,7 +119,8 @@ class Dialler(Session):
 
     def elapsed(self) -> None:
         assert self.calling is not None
-        last = Failed("timeout", "the time for all addresses is over")
+        spent_ms = sum(one.after_ms for one in self.tried)
+        last = Failed("timeout", "the time for all addresses is over", after_ms=self.total_ms - spent_ms)
         self.note(self.calling, last)
         self.ask(CallOff())
         self.give_up(last)
