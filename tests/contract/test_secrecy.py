@@ -211,8 +211,9 @@ def test_our_end_says_close_notify_and_the_other_direction_lives(stage: Stage, m
 
 def test_a_peer_that_does_not_even_take_our_end_is_closed_once(stage: Stage, mx_context: ssl.SSLContext) -> None:
     mx = secured_remote(stage, 2, mx_context)
-    stage.order(Hold(2))  # so that nobody reads of the reset before our close_notify meets it
-    reset(mx)
+    socket.socket.shutdown(mx, socket.SHUT_WR)
+    stage.hears(Ended(2))
+    reset(mx)  # nobody reads there any more, so our close_notify is the first to meet it
     stage.order(Close(2))
     stage.hears(Closed(2, "reset"))
 
