@@ -48,9 +48,11 @@ class Session:
     """One side of one conversation. It is told answers, and asks; the hall does the rest.
 
     `state` is the name of the row in force; `turns` counts the changes, so that patience is renewed when a state turns.
+    `onlookers` are told of each turn, before it is made: who, from which row, to which row.
     """
 
     STATES: ClassVar[Mapping[str, State]]
+    onlookers: ClassVar[list[Callable[[type["Session"], str, str], None]]] = []
 
     def __init__(self, state: str, asks: list[Ask] | None = None) -> None:
         self.state = state
@@ -63,6 +65,8 @@ class Session:
         """Turn to another row; only to one that this row names."""
         if state not in self.row.becomes:
             raise LocalProtocolError(f"{type(self).__name__} cannot turn from {self.state} to {state}")
+        for onlooker in self.onlookers:
+            onlooker(type(self), self.state, state)
         self.state = state
         self.row = self.STATES[state]
         self.turns += 1

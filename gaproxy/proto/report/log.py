@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from gaproxy.proto.actions import Note
 
 VALUE_CHARACTERS_MOST = 512
+TRACE_CHARACTERS_MOST = 8192  # what went wrong stands at the end of a traceback
 
 TOPICS: Mapping[str, str] = {
     "adopted": "gaproxy: configuration adopted",
     "config_refused": "gaproxy: configuration refused",
     "config_warning": "gaproxy: configuration warning",
+    "capture_begun": "gaproxy: capture begun",
+    "capture_ended": "gaproxy: capture ended",
+    "capture_waits": "gaproxy: capture waits for the next start",
     "draining": "gaproxy: draining",
     "drained": "gaproxy: drained",
     "exhausted": "gaproxy: no descriptor left",
@@ -33,18 +37,19 @@ def note(topic: str, fields: Mapping[str, str | int], lasted: int) -> Note:
 
     `lasted`: nanoseconds, told as `seconds=` before the reason where the topic has a length.
     """
-    beginning = TOPICS[topic]
+    beginning, most = TOPICS[topic], TRACE_CHARACTERS_MOST if topic == "internal" else VALUE_CHARACTERS_MOST
     told = dict(fields)
     if topic in LASTING:
         reason = told.pop("reason")
         told["seconds"] = f"{lasted / 1e9:.3f}"
         told["reason"] = reason
-    words = [beginning.format_map({name: escaped(str(value)) for name, value in told.items()})]
-    words += [f"{name}={escaped(str(value))}" for name, value in told.items() if f"{{{name}}}" not in beginning]
+    safe = {name: escaped(str(value), most) for name, value in told.items()}
+    words = [beginning.format_map(safe)]
+    words += [f"{name}={value}" for name, value in safe.items() if f"{{{name}}}" not in beginning]
     return Note(" ".join(words), {"event": topic, **told})
 
 
-def escaped(value: str) -> str:
-    """The value as it may stand in a line: controls are escaped, so are marks that turn it about; 512 characters."""
-    cut = value[:VALUE_CHARACTERS_MOST]
+def escaped(value: str, most: int = VALUE_CHARACTERS_MOST) -> str:
+    """The value as it may stand in a line: `most` characters; controls are escaped, so are marks that turn it about."""
+    cut = value[:most]
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in cut)
