@@ -35,6 +35,7 @@ class Caretaker:
         self.policy = Policy((), frozenset())
         self.run = ""
         self.stopping = False
+        self.overdue = False
         self.exit_code: int | None = None
 
     @property
@@ -72,6 +73,8 @@ class Caretaker:
     # Reload: ReadConfig → ConfigRead → Prepare → Prepared → Adopt, or nothing changes.
 
     def config_read(self, event: events.ConfigRead) -> None:
+        if self.stopping:  # told to stop in the middle of a reload: nothing new is listened at
+            return
         if event.problem:
             self.refuse([event.problem])
             return
@@ -87,7 +90,7 @@ class Caretaker:
 
     def prepared(self, event: events.Prepared) -> None:
         if self.stopping:
-            self.seating.order(Adopt())
+            self.seating.order(Adopt(self.settings.capture))
         elif event.problems:
             self.refuse(event.problems)
         else:
@@ -104,7 +107,8 @@ class Caretaker:
         self.seating.timeouts = settings.timeouts
         self.seating.order(Adopt(settings.capture))
         self.seating.mention("adopted", {"listeners": ",".join(one.name for one in settings.listeners)})
-        self.alarm(STATUS, HOUSE_S[STATUS])
+        if STATUS not in self.seating.patience:
+            self.alarm(STATUS, HOUSE_S[STATUS])
         self.read_again()
 
     def refuse(self, problems: Sequence[str]) -> None:
@@ -127,8 +131,8 @@ class Caretaker:
             connection = self.seating.connections[id]
             connection.waiting = False
             door = connection.session
-            if isinstance(door, NativeDoor):
-                self.seating.tell(door, door.admitted)
+            assert isinstance(door, NativeDoor)
+            self.seating.tell(door, door.admitted)
 
     # Alarms of the house.
 
@@ -139,7 +143,7 @@ class Caretaker:
         if name == STATUS:
             self.tell_status()
         else:
-            self.leave(0)
+            self.overdue = True
 
     def tell_status(self) -> None:
         """The status lines, every five seconds."""
@@ -155,9 +159,9 @@ class Caretaker:
 
     # The end.
 
-    def close_if_empty(self) -> None:
-        """While draining: the last one out closes the house."""
-        if self.stopping and not self.seating.connections:
+    def close_when_done(self) -> None:
+        """While draining: the last one out closes the house, or else time does. Nothing is ordered behind that."""
+        if self.stopping and (self.overdue or not self.seating.connections):
             self.leave(0)
 
     def leave(self, code: int) -> None:

@@ -53,7 +53,7 @@ class Proxy:
         seating.now, seating.orders = now, []
         self.facts[type(event)](event)
         seating.drain_agenda()
-        self.caretaker.close_if_empty()
+        self.caretaker.close_when_done()
         return seating.orders
 
     def perform(self, session: Session, seat: Seat, ask: Ask) -> None:

@@ -1,0 +1,315 @@
+"""The house itself: boot, reload, the status lines, and how it closes."""
+
+import pytest
+from tools.talk import (
+    CHALLENGE,
+    CONFIG,
+    DATA,
+    GOODBYE,
+    LISTENER,
+    MAIL,
+    QUIT,
+    SECRET,
+    Talk,
+    accepted,
+    auth,
+    hello,
+    in_body,
+    in_session,
+    welcome,
+    with_mta,
+)
+
+from gaproxy.proto.actions import Adopt, Close, Exit, Hear, Hold, Listener, Note, Prepare, ReadConfig, Send
+from gaproxy.proto.doors.credentials import Keyring
+from gaproxy.proto.events import Closed, ConfigRead, Event, Prepared, Received, Relayed, Signalled
+from gaproxy.proto.patience import SECOND
+from gaproxy.proto.proxy import Proxy
+
+OK = b"250 ok\r\n"
+HERE = Listener(LISTENER, ("127.0.0.1", 807))
+THERE = Listener("127.0.0.1:808", ("127.0.0.1", 808))
+START, TERM, INT, HUP = Signalled("START", bytes(16)), Signalled("TERM"), Signalled("INT"), Signalled("HUP")
+TWO_LISTENERS = CONFIG + f'listen "{THERE.name}"\n'
+OTHER_SECRET = "another-secret-of-the-tests-and-no-other"
+
+
+def fresh(*facts: Event) -> tuple[Proxy, list[object]]:
+    """A house that is told these facts, and all that it answered, notes as their lines."""
+    proxy, answers = Proxy("gaproxy.conf", Keyring(), strict=True), []
+    for fact in facts:
+        answers += proxy.step(SECOND, fact)
+    return proxy, [answer.line if isinstance(answer, Note) else answer for answer in answers]
+
+
+# Boot.
+
+
+def test_boot_is_a_reload_from_nothing():
+    _, answers = fresh(START, ConfigRead(CONFIG), Prepared())
+    assert answers == [
+        ReadConfig("gaproxy.conf"),
+        Prepare((HERE,)),
+        Adopt(),
+        "gaproxy: configuration adopted listeners=127.0.0.1:807",
+    ]
+
+
+def test_a_journal_that_is_asked_for_is_prepared_and_adopted():
+    _, answers = fresh(START, ConfigRead(CONFIG + 'capture { directory "journals"; max_size 1m }\n'), Prepared())
+    assert answers[1:3] == [Prepare((HERE,), ("journals",)), Adopt(("journals", 1_048_576))]
+
+
+def test_without_a_configuration_the_house_does_not_open():
+    _, answers = fresh(START, ConfigRead("", "gaproxy.conf: No such file or directory"))
+    told = "gaproxy: configuration refused text=gaproxy.conf: No such file or directory"
+    assert answers == [ReadConfig("gaproxy.conf"), told, Exit(1)]
+
+
+def test_every_fault_of_a_configuration_is_told():
+    _, answers = fresh(START, ConfigRead('listen "127.0.0.1:807"\nlitsen "x"\n'))
+    lines = [answer for answer in answers if isinstance(answer, str)]
+    assert answers[-1] == Exit(1)
+    assert len(lines) == 2
+    assert all(line.startswith("gaproxy: configuration refused text=gaproxy.conf:") for line in lines)
+
+
+def test_where_nothing_can_be_listened_at_the_house_does_not_open():
+    _, answers = fresh(START, ConfigRead(CONFIG), Prepared(("127.0.0.1:807: Address already in use",)))
+    assert answers[2:] == ["gaproxy: configuration refused text=127.0.0.1:807: Address already in use", Exit(1)]
+
+
+def test_a_warning_is_told_and_keeps_nobody_out():
+    _, answers = fresh(START, ConfigRead(CONFIG.replace("127.0.0.0/8", "127.0.0.9/8")))
+    assert isinstance(answers[1], str) and answers[1].startswith("gaproxy: configuration warning text=gaproxy.conf:3:")
+    assert answers[2] == Prepare((HERE,))
+
+
+@pytest.mark.parametrize("signal", [TERM, INT])
+def test_a_house_that_is_not_open_yet_closes_at_once(signal):
+    _, answers = fresh(START, signal)
+    assert answers == [ReadConfig("gaproxy.conf"), Exit(1)]
+
+
+# Reload.
+
+
+def test_a_reload_changes_what_is_listened_at():
+    talk = Talk()
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(ConfigRead(TWO_LISTENERS), Prepare((HERE, THERE)))
+    talk.tell(Prepared(), Adopt())
+    assert talk.notes[-1] == "gaproxy: configuration adopted listeners=127.0.0.1:807,127.0.0.1:808"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [ConfigRead("", "gaproxy.conf: Permission denied")],
+        [ConfigRead("nonsense\n")],
+        [ConfigRead(TWO_LISTENERS), Prepared(("127.0.0.1:808: Permission denied",))],
+    ],
+)
+def test_a_reload_that_is_refused_changes_nothing(facts):
+    talk = Talk()
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    for fact in facts:
+        assert not {Adopt, Exit} & {type(order) for order in talk.hear(fact)}
+    assert talk.notes[-1].startswith("gaproxy: configuration refused text=")
+    talk.tell(accepted())
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+
+
+def test_a_signal_during_a_reload_makes_one_more_and_only_one():
+    talk = Talk()
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(HUP)
+    talk.tell(ConfigRead(CONFIG), Prepare((HERE,)))
+    talk.tell(HUP)
+    talk.tell(Prepared(), Adopt(), ReadConfig("gaproxy.conf"))
+    talk.tell(ConfigRead(CONFIG), Prepare((HERE,)))
+    talk.tell(Prepared(), Adopt())
+
+
+def test_a_signal_during_a_reload_that_is_refused_makes_one_more_too():
+    talk = Talk()
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(HUP)
+    talk.tell(ConfigRead("nonsense\n"), ReadConfig("gaproxy.conf"))
+
+
+def reloaded(talk: Talk, config: str) -> None:
+    for fact in (HUP, ConfigRead(config), Prepared()):
+        talk.hear(fact)
+
+
+def test_a_changed_secret_holds_for_the_next_handshake():
+    talk = with_mta()
+    talk.hear(accepted(3))
+    talk.tell(Received(3, hello()), Send(3, CHALLENGE))
+    reloaded(talk, CONFIG.replace(SECRET, OTHER_SECRET))
+    talk.tell(Received(1, b"PING t=1\r\n"), Send(1, b"PONG t=1\r\n"))
+    talk.tell(Received(3, auth(OTHER_SECRET)), Send(3, welcome(OTHER_SECRET)))
+
+
+def test_a_changed_allow_from_holds_for_the_next_client():
+    talk = with_mta()
+    reloaded(talk, CONFIG.replace("127.0.0.0/8", "127.0.0.10"))
+    talk.tell(Received(1, b"PING t=1\r\n"), Send(1, b"PONG t=1\r\n"))
+    talk.tell(accepted(3), Close(3), Close(3))
+
+
+def test_more_room_for_strangers_lets_those_in_who_wait():
+    talk = Talk(CONFIG + "unauthenticated { total 1; per_client 1 }\n")
+    talk.tell(accepted(1))
+    talk.tell(accepted(3), Hold(3))
+    talk.hear(HUP)
+    talk.hear(ConfigRead(CONFIG))
+    talk.tell(Prepared(), Adopt(), Hear(3))
+
+
+def test_a_changed_time_out_holds_for_the_next_wait():
+    talk = in_session()
+    talk.tell(Received(1, MAIL), Send(2, MAIL))
+    reloaded(talk, CONFIG + "timeouts { mail 1s; rcpt 2s }\n")
+    talk.wait(299.0)
+    talk.tell(Received(2, OK), Send(1, OK))
+    talk.tell(Received(1, MAIL), Send(2, MAIL))
+    talk.wait(0.9)
+    assert talk.hear(Received(2, OK)) == [Send(1, OK)]
+
+
+# The status lines.
+
+
+def status(talk: Talk, seconds: float) -> list[str]:
+    """The status lines of the next seconds."""
+    before = len(talk.notes)
+    talk.wait(seconds)
+    return [line for line in talk.notes[before:] if "connections=" in line]
+
+
+def test_the_status_is_told_every_five_seconds():
+    talk = Talk()
+    lines = ["listener(127.0.0.1:807): open_connections=0", "direct_remote_smtp: connections=0(active=0 cached=0)"]
+    assert status(talk, 4.9) == []
+    assert status(talk, 0.1) == lines
+    assert status(talk, 10.0) == lines * 2
+
+
+def test_the_status_counts_who_came_in_and_who_was_called():
+    talk = in_session()
+    talk.wait(1.0)
+    talk.hear(accepted(3))
+    lines = ["listener(127.0.0.1:807): open_connections=2", "direct_remote_smtp: connections=1(active=1 cached=0)"]
+    assert status(talk, 4.0) == lines
+
+
+def test_the_status_counts_nobody_at_a_listener_that_went():
+    talk = in_session()
+    reloaded(talk, CONFIG.replace(":807", ":808"))
+    lines = ["listener(127.0.0.1:808): open_connections=0", "direct_remote_smtp: connections=1(active=1 cached=0)"]
+    assert status(talk, 5.0) == lines
+
+
+def test_a_reload_does_not_put_the_status_off():
+    talk = Talk()
+    talk.wait(4.0)
+    reloaded(talk, CONFIG)
+    assert status(talk, 1.0) != []
+
+
+# The end.
+
+
+def test_an_empty_house_closes_at_once():
+    talk = Talk()
+    talk.tell(TERM, Prepare(()), Exit(0))
+    assert talk.notes[-1] == "gaproxy: drained cut=0 unknown=0"
+
+
+def test_a_house_that_is_told_to_stop_listens_no_more_and_closes_behind_the_last_one():
+    talk = with_mta()
+    talk.tell(TERM, Prepare(()), Send(1, b"GOAWAY reason=drain\r\n"), Close(1))
+    assert talk.notes[-1] == "gaproxy: draining connections=1"
+    talk.tell(Prepared(), Adopt())
+    talk.tell(Closed(1, "closed"), Exit(0))
+    assert talk.notes[-1] == "gaproxy: drained cut=0 unknown=0"
+
+
+def test_a_client_that_came_in_just_before_is_sent_away():
+    talk = with_mta()
+    talk.hear(TERM)
+    talk.tell(accepted(3))
+    talk.tell(Received(3, hello()), Send(3, CHALLENGE))
+    talk.tell(Received(3, auth()), Send(3, welcome()), Send(3, b"GOAWAY reason=drain\r\n"), Close(3))
+
+
+def test_a_message_under_way_is_waited_for():
+    talk = in_body()
+    talk.tell(TERM, Prepare(()))
+    talk.tell(Relayed(1, 100, QUIT, "dot"))
+    talk.tell(Received(2, OK), Send(1, OK), Close(2), Send(1, GOODBYE), Send(1, b"GOAWAY reason=drain\r\n"), Close(1))
+    talk.tell(Closed(2, "closed"))
+    talk.tell(Closed(1, "closed"), Exit(0))
+    assert talk.notes[-1] == "gaproxy: drained cut=0 unknown=0"
+
+
+def test_nobody_is_waited_for_longer_than_thirty_seconds():
+    talk = in_body()
+    talk.tell(TERM, Prepare(()))
+    talk.wait(29.9)
+    talk.wait(0.1, Exit(0))
+    assert talk.notes[-1] == "gaproxy: drained cut=1 unknown=0"
+
+
+def test_a_message_whose_dot_was_sent_is_counted_as_unknown():
+    talk = in_body()
+    talk.tell(Relayed(1, 100, b"", "dot"))
+    talk.tell(TERM, Prepare(()))
+    talk.wait(30.0, Exit(0))
+    assert talk.notes[-1] == "gaproxy: drained cut=1 unknown=1"
+
+
+def test_a_session_without_a_transaction_is_not_counted():
+    talk = in_session()
+    talk.tell(Received(1, MAIL), Send(2, MAIL))
+    talk.tell(Received(2, b"550 no\r\n"), Send(1, b"550 no\r\n"))
+    talk.tell(Received(1, DATA), Send(2, DATA))
+    talk.hear(TERM)
+    talk.hear(TERM)
+    assert talk.notes[-1] == "gaproxy: drained cut=0 unknown=0"
+
+
+@pytest.mark.parametrize("second", [TERM, INT])
+def test_a_second_signal_closes_at_once(second):
+    talk = in_body()
+    talk.tell(INT, Prepare(()))
+    talk.tell(second, Exit(1))
+    assert talk.notes[-1] == "gaproxy: drained cut=1 unknown=0"
+    assert talk.proxy.caretaker.exit_code == 1
+    talk.tell(second)
+
+
+def test_a_house_that_closes_reads_no_configuration():
+    talk = in_body()
+    talk.hear(TERM)
+    talk.tell(HUP)
+
+
+@pytest.mark.parametrize("read", [ConfigRead(TWO_LISTENERS), ConfigRead("nonsense\n"), ConfigRead("", "gone")])
+def test_a_configuration_that_comes_when_the_house_is_closing_opens_no_listener(read):
+    talk = in_body()
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(TERM, Prepare(()))
+    talk.tell(read)
+    talk.tell(Prepared(), Adopt())
+
+
+def test_listeners_that_were_being_prepared_when_the_house_closes_are_let_go():
+    talk = in_body()
+    talk.hear(HUP)
+    talk.tell(ConfigRead(TWO_LISTENERS), Prepare((HERE, THERE)))
+    talk.tell(TERM, Prepare(()))
+    talk.tell(Prepared(), Adopt())
+    talk.tell(Prepared(), Adopt())
