@@ -34,11 +34,12 @@ VERSION = OLDEST_VERSION = 1
 AGENT = f"gaproxy/{__version__}"
 LINE_BYTES_BEFORE, LINE_BYTES_AFTER = 1024, 16_384
 PING_MS = 5000
-# What a journal does not tell of a stranger: how it goes on where it does not greet; all behind AUTH; a proof that is
-# given once more.
+# What a journal does not tell: how a stranger goes on who does not greet; all behind AUTH; a proof that is given once
+# more; a line that is none of ours, for it may be one of a message.
 NO_GREETING = re.compile(rb"\A(?!GAPROXY/)(?:G(?:A(?:P(?:R(?:O(?:X(?:Y)?)?)?)?)?)?)?(.*)", re.DOTALL)
 PROOF = re.compile(rb"\A(?:AUTH(?: |(?=\r)))?(.*)", re.DOTALL | re.IGNORECASE)
-PROOF_AGAIN = re.compile(rb"\AAUTH proof=([0-9a-f]*)", re.IGNORECASE)
+NO_WORD = re.compile(rb"((?<=\AAUTH proof=)[0-9a-f]+|\A(?!(?:[A-Z]+|(?i:EHLO))[ \r]).*)", re.DOTALL)
+NO_EHLO = re.compile(rb"\A(?!EHLO[ \r])(.*)", re.DOTALL | re.IGNORECASE)
 
 
 class NativeDoor(Session):
@@ -55,9 +56,9 @@ class NativeDoor(Session):
             (IDLE, OPENING, LEFT),
             {"OPEN": "open", "PING": "ping", "PONG": "pong", ANY: "unknown"},
             "native_idle",
-            secret=PROOF_AGAIN,
+            secret=NO_WORD,
         ),
-        OPENING: State((IDLE, LENT, LEFT), {"EHLO": "keep", ANY: "bad_state"}, end=AT_ONCE, secret=PROOF_AGAIN),
+        OPENING: State((IDLE, LENT, LEFT), {"EHLO": "keep", ANY: "bad_state"}, end=AT_ONCE, secret=NO_EHLO),
         LENT: State((IDLE,)),  # the relay's patience holds
         LEFT: State(),
     }
