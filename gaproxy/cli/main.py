@@ -17,6 +17,7 @@ VERBS = (
     "gaproxy.cli.gen_secret",
     "gaproxy.cli.send",
     "gaproxy.cli.demo",
+    "gaproxy.cli.replay",
 )
 
 
