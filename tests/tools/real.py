@@ -127,7 +127,8 @@ class RealProxy:
 
 
 ORDINARY = re.compile(
-    r"gaproxy: (configuration adopted|draining|drained)|listener\(|direct_remote_smtp:|native: session|smtp: session"
+    r"gaproxy: (configuration adopted|capture begun|draining|drained)"
+    r"|listener\(|direct_remote_smtp:|native: session|smtp: session"
 )
 
 
@@ -260,10 +261,11 @@ class Peer:
         self.sock.sendall(b"".join(line + b"\r\n" for line in lines))
 
     def until(self, end: bytes) -> bytes:
-        """What was said, up to these bytes."""
+        """What was said, up to these bytes. Raises OSError where it ends without them."""
         while end not in self.unheard:
             data = self.sock.recv(65_536)
-            assert data, f"ended behind {bytes(self.unheard[-200:])!r}"
+            if not data:
+                raise ConnectionError(f"ended behind {bytes(self.unheard[-200:])!r}")
             self.unheard += data
         said, _, rest = bytes(self.unheard).partition(end)
         self.unheard[:] = rest
