@@ -36,11 +36,17 @@ def run(arguments: Namespace) -> int:
     except ConfigRefused as refusal:
         print(refusal, file=sys.stderr)
         return 1
+    from gaproxy.journal.recorder import Recorder, RecordingKeys
     from gaproxy.proto.doors.credentials import Keyring
     from gaproxy.proto.proxy import Proxy
 
     raise_file_limit()
-    return RUNTIMES[arguments.runtime](Proxy(arguments.config_filename, Keyring()))
+    keys = RecordingKeys(Keyring())
+    recorder = Recorder(Proxy(arguments.config_filename, keys), keys)
+    try:
+        return RUNTIMES[arguments.runtime](recorder)
+    finally:
+        recorder.close()
 
 
 def raise_file_limit() -> None:

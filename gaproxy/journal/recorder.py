@@ -15,7 +15,7 @@ from attrs import define
 from gaproxy import __version__
 from gaproxy.journal.page import FORMAT, Head, Page, write_line
 from gaproxy.journal.veil import Veil, without_proof, without_proofs
-from gaproxy.proto.actions import Action, Adopt, Note
+from gaproxy.proto.actions import Action, Adopt
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keys, Verdict
 from gaproxy.proto.events import Event, Prepared
 from gaproxy.proto.proxy import Proxy
@@ -27,9 +27,10 @@ COPIED_BYTES = 1 << 20
 
 
 class RecordingKeys:
-    """A keyring that remembers its verdicts until somebody takes them."""
+    """A keyring that remembers its verdicts until somebody takes them, for as long as it is `watched`."""
 
     def __init__(self, keys: Keys) -> None:
+        self.watched = True
         self._keys = keys
         self._verdicts: list[Verdict] = []
 
@@ -38,7 +39,8 @@ class RecordingKeys:
 
     def judge(self, hello: bytes, challenge: bytes, auth: bytes, proof: str, binding: bytes = PLAIN_BINDING) -> Verdict:
         verdict = self._keys.judge(hello, challenge, auth, proof, binding)
-        self._verdicts.append(verdict)
+        if self.watched:
+            self._verdicts.append(verdict)
         return verdict
 
     def take(self) -> Sequence[Verdict]:
@@ -73,7 +75,7 @@ class Book:
         self.size += len(line)
 
     def moved(self, filename: str, size_most: int) -> "Book":
-        """A new file, which begins with all that is written here. Raises CannotWrite."""
+        """A new file, which begins with all that is written here. Raises CannotWrite; then there is no new file."""
         try:
             file = FileIO(filename, "x+", opener=_open_for_us)
         except OSError as fault:
@@ -85,6 +87,7 @@ class Book:
                 book.write(data)
         except CannotWrite:
             book.file.close()
+            os.unlink(filename)
             raise
         self.file.close()
         return book
@@ -114,24 +117,25 @@ class Recorder:
         """Have the machine hear the fact, and write it down; our own notes for the log stand behind its orders."""
         if self.book is None:
             orders = self.proxy.step(now, event)
-            self.keys.take()
-            return orders + self.obey(event, orders)
+            return orders + self.obey(orders) if isinstance(event, Prepared) else orders
         self.veil.begin(event)
         try:
             orders = self.proxy.step(now, event)
         except Exception:
             self.write(self.book, now, event, [])  # so that a replay comes to the same end
             raise
-        return orders + self.write(self.book, now, event, orders) + self.obey(event, orders)
+        notes = self.write(self.book, now, event, orders)
+        return orders + notes + (self.obey(orders) if isinstance(event, Prepared) else [])
 
     def close(self) -> None:
         """Nothing more is written; the machine goes on."""
         if self.book is not None:
             self.book.file.close()
             self.book = None
+            self.keys.watched = False
             self.proxy.seating.cut = cut_word
 
-    def write(self, book: Book, now: int, event: Event, orders: Sequence[Action]) -> list[Note]:
+    def write(self, book: Book, now: int, event: Event, orders: Sequence[Action]) -> list[Action]:
         """Write one page. Returns what the log is told."""
         verdicts = self.keys.take()
         hidden = tuple(map(without_proof, verdicts))
@@ -144,15 +148,12 @@ class Recorder:
             self.close()
         return []
 
-    def obey(self, event: Event, orders: Sequence[Action]) -> list[Note]:
-        """Capture as an `Adopt` says. Returns what the log is told."""
-        if isinstance(event, Prepared):
-            for order in orders:
-                if isinstance(order, Adopt):
-                    return self.turn_to(order.capture)
-        return []
+    def obey(self, orders: Sequence[Action]) -> list[Action]:
+        """Capture as an `Adopt` says, where one is among these orders. Returns what the log is told."""
+        return [line for order in orders if isinstance(order, Adopt) for line in self.turn_to(order.capture)]
 
-    def turn_to(self, capture: tuple[str, int] | None) -> list[Note]:
+    def turn_to(self, capture: tuple[str, int] | None) -> list[Action]:
+        """Capture so from now on; None: no more."""
         former, self.capture = self.capture, capture
         if self.book is None:
             waits = capture is not None and capture != former
@@ -165,7 +166,7 @@ class Recorder:
             return []
         return self.move(self.book, f"{directory}/gaproxy-{self.proxy.caretaker.run}.journal", size_most)
 
-    def move(self, book: Book, filename: str, size_most: int) -> list[Note]:
+    def move(self, book: Book, filename: str, size_most: int) -> list[Action]:
         """Write on in this new file; the first one takes over what is in memory."""
         try:
             self.book = book.moved(filename, size_most)
@@ -173,7 +174,7 @@ class Recorder:
             return self.end(filename, str(fault))
         return [note("capture_begun", {"file": filename}, 0)]
 
-    def end(self, filename: str, reason: str) -> list[Note]:
+    def end(self, filename: str, reason: str) -> list[Action]:
         """Write no more. Returns what the log is told: nothing, where there was no file yet."""
         self.close()
         return [note("capture_ended", {"file": filename, "reason": reason}, 0)] if filename else []

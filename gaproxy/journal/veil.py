@@ -123,12 +123,11 @@ def without_proof(verdict: Verdict) -> Verdict:
 
 def without_proofs(orders: Iterable[Action], verdicts: Sequence[Verdict]) -> tuple[Action, ...]:
     """The orders with zeros for our proofs: the verdicts of the same step hold them."""
-    return tuple(_without(order, verdicts) if isinstance(order, Send) else order for order in orders)
+    return tuple(_without(order, verdicts) if verdicts and isinstance(order, Send) else order for order in orders)
 
 
 def _without(order: Send, verdicts: Sequence[Verdict]) -> Send:
     data = order.data
     for verdict in verdicts:
-        if verdict.proof:
-            data = data.replace(verdict.proof.encode("ascii"), b"0" * len(verdict.proof))
+        data = data.replace(verdict.proof.encode("ascii"), b"0" * len(verdict.proof))
     return evolve(order, data=data)

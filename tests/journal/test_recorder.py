@@ -89,6 +89,7 @@ def test_a_journal_stops_at_its_size_with_one_line_and_the_machine_goes_on(tape,
 
 def test_a_size_that_is_too_small_for_a_boot_ends_it_at_once(tape, tmp_path, capturing):
     one = tape(CONFIG + capturing(tmp_path, "1k") + "# " + "x" * 1000)
+    assert list(tmp_path.iterdir()) == []
     assert one.last_note("gaproxy: capture") == f"gaproxy: capture ended file={one.filename} reason=max_size"
 
 
