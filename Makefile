@@ -25,9 +25,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy docs/draw_states.py
+	$(BIN)/mypy docs/draw_reference.py
 
 docs: $(READY)
 	$(BIN)/python docs/draw_states.py
+	$(BIN)/python docs/draw_reference.py
 
 clean:
 	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,82 @@
+"""The reference of an operator is drawn from the tables, is up to date, and passes over nothing."""
+
+import ast
+import inspect
+import re
+import subprocess
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+from tools.house import ROOT
+
+from gaproxy.proto import relay
+from gaproxy.proto.doors import native
+from gaproxy.proto.proxy import Proxy
+from gaproxy.proto.report.log import TOPICS
+
+DRAWN = run_path(str(ROOT / "docs" / "draw_reference.py"))
+PAGE, MANUAL = ROOT / "docs" / "running.md", ROOT / "docs" / "gaproxy.8"
+
+REASON_AT = {
+    native: {"mention_refusal": 0, "doom": 0},
+    relay: {"lose": 2, "leave": 0, "depart": 0},
+}
+"""Which argument of which call is a reason that the log tells."""
+
+
+def test_the_drawn_parts_of_the_page_are_up_to_date():
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == DRAWN["draw_page"](text), "run `make docs`"
+
+
+def test_every_section_that_can_be_drawn_stands_on_the_page_once():
+    found = [match[2] for match in DRAWN["SECTION"].finditer(PAGE.read_text(encoding="utf-8"))]
+    assert sorted(found) == sorted(DRAWN["SECTIONS"])
+
+
+def test_the_manual_is_up_to_date():
+    assert MANUAL.read_text(encoding="utf-8") == DRAWN["draw_manual"](), "run `make docs`"
+
+
+def test_every_topic_has_a_meaning_and_no_meaning_lacks_its_topic():
+    assert DRAWN["MEANINGS"].keys() == TOPICS.keys()
+
+
+@pytest.mark.parametrize(("module", "topic"), [(native, "native_refused"), (relay, "smtp_end")])
+def test_every_reason_that_a_session_gives_is_explained(module, topic):
+    given = {reason for call, at in REASON_AT[module].items() for reason in literals(module.__file__, call, at)}
+    assert given
+    assert given - DRAWN["REASONS"][topic].keys() == set()
+
+
+def test_every_reason_to_refuse_a_client_is_explained():
+    given = set(re.findall(r'"(\w+)"', inspect.getsource(Proxy.refuses_client)))
+    assert given == DRAWN["REASONS"]["client_refused"].keys()
+
+
+def literals(filename: str, call: str, at: int) -> set[str]:
+    """The words that stand in a source as this argument of `….call(…)`."""
+    calls = [node for node in ast.walk(ast.parse(Path(filename).read_text())) if isinstance(node, ast.Call)]
+    named = [node for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr == call]
+    words = [node.args[at] for node in named if len(node.args) > at]
+    return {word.value for word in words if isinstance(word, ast.Constant) and isinstance(word.value, str)}
+
+
+def test_roff_has_nothing_to_warn_of(need):
+    words = [need("groff"), "-man", "-ww", "-z", "-Tutf8", "-K", "utf8", str(MANUAL)]
+    told = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("say `--to FILE…`", r"say \fB\-\-to FILE...\fR"),
+        (".SH is no request", r"\&.SH is no request"),
+        ("`'quoted'`", r"\fB'quoted'\fR"),
+        (r"a \n", r"a \en"),
+    ],
+)
+def test_nothing_that_is_said_becomes_a_request_of_roff(text, drawn):
+    assert DRAWN["roff"](text) == drawn
