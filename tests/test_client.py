@@ -325,6 +325,22 @@ def test_a_message_gets_its_dots_doubled_and_its_end(data, wire):
     assert in_session().say_body(data) == wire
 
 
+@given(st.lists(st.sampled_from([b"", b".", b"..", b"a", b".a", b"a."]), max_size=5))
+def test_of_every_line_that_begins_with_a_dot_the_dot_is_doubled(lines):
+    stuffed = [b"." + line if line.startswith(b".") else line for line in lines]
+    assert in_session().say_body(b"".join(line + b"\r\n" for line in lines)) == b"\r\n".join([*stuffed, b".\r\n"])
+
+
+@given(st.text("ab.\r\n", max_size=9))
+def test_a_message_without_any_other_line_end_is_sent(text):
+    data, lines = text.encode(), text.encode().split(b"\r\n")
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        with pytest.raises(LocalProtocolError):
+            in_session().say_body(data)
+    else:
+        assert in_session().say_body(data).endswith(b".\r\n")
+
+
 @pytest.mark.parametrize("data", [b"a\nb\r\n", b"a\rb\r\n", b"\n.\r\n", b"a\r", b"\n", b"\r\r\n"])
 def test_a_message_with_another_line_end_is_not_sent(data):
     with pytest.raises(LocalProtocolError):
