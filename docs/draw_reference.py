@@ -48,9 +48,14 @@ MEANINGS: Mapping[str, str] = {
     "drained": "the last line: `cut` transactions ended without their final reply, `unknown` of them behind their dot",
     "exhausted": "the process may open no more files: nobody is accepted until a connection ends",
     "internal": "a fault of gaproxy itself, with its traceback: that session ended, all others go on; please report it",
+    "log_dropped": "so many lines were not written, since nobody read the log and mail does not wait for it",
     "client_refused": "this client was closed as soon as it came, for this `reason`",
+    "client_refused_again": "the same client, for the same `reason`, so many times more in the last minute",
     "native_authenticated": "an MTA proved that it knows the secret, the `current` or the `previous` one",
     "native_refused": "this connection was closed, for this `reason`",
+    "native_refused_again": "the same client, for the same `reason`, so many times more in the last minute",
+    "smtp_said": "with `log_verbose yes`: what `mta` or `remote` said, and what was said `to mta` or `to remote`; no "
+    "bodies, no credentials",
     "smtp_failed": "an MTA asked for a remote and got none: what was tried, how it failed, after how many milliseconds",
     "smtp_end": "a session is over: from where to where, `messages` accepted by the remote, `bytes` of bodies, and why",
 }
@@ -59,6 +64,8 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "allow_from": "its address is not in `allow_from`",
         "auth_failed": f"{admission.FAILURES} wrong proofs within {admission.FAILURES_WITHIN_S} s came from there; "
         f"it is let in again {admission.REFUSED_FOR_S} s later",
+        "connections_max": "there are as many MTA connections as `connections { max … }` allows",
+        "connections_per_client": "it has as many connections as `connections { per_client … }` allows",
     },
     "native_refused": {
         "other_protocol": "its first bytes are not those of the native protocol",

@@ -11,8 +11,8 @@ import pytest
 from tools.house import ROOT
 
 from gaproxy.proto import relay
+from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.doors import native
-from gaproxy.proto.proxy import Proxy
 from gaproxy.proto.report.log import TOPICS
 
 DRAWN = run_path(str(ROOT / "docs" / "draw_reference.py"))
@@ -51,7 +51,7 @@ def test_every_reason_that_a_session_gives_is_explained(module, topic):
 
 
 def test_every_reason_to_refuse_a_client_is_explained():
-    given = set(re.findall(r'"(\w+)"', inspect.getsource(Proxy.refuses_client)))
+    given = set(re.findall(r'"(\w+)"', inspect.getsource(Caretaker.refuses)))
     assert given == DRAWN["REASONS"]["client_refused"].keys()
 
 

@@ -42,9 +42,11 @@ class Adopt:
     """What was prepared is in force; listeners that are not in it stop. No fact answers.
 
     `capture`: where a journal of this run is to be written and how large it may get, or None; a recorder obeys it.
+    `log_format`: what is written of each `Note` from now on, its line (`text`) or its fields (`json`).
     """
 
     capture: tuple[str, int] | None = None
+    log_format: str = "text"
 
 
 @define

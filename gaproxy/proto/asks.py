@@ -121,8 +121,12 @@ class Open:
 
 @define
 class Dial:
-    """Call this address, with a caller on the line. Answered by `opened` or `failed`."""
+    """Call this address, with a caller on the line. Answered by `opened` or `failed`.
 
+    `name`: of the session that it is for.
+    """
+
+    name: str
     source: str
     destination: Destination
     helo: str

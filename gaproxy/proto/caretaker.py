@@ -3,7 +3,9 @@
 Knows what the configuration is and when the house closes; does not know any conversation.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 
 from gaproxy.proto import events
 from gaproxy.proto.actions import Adopt, Exit, Listener, Note, Prepare, ReadConfig
@@ -16,9 +18,9 @@ from gaproxy.proto.patience import HOUSE_S, SECOND
 from gaproxy.proto.relay import Near
 from gaproxy.proto.remote.route import Policy
 from gaproxy.proto.report.lines import Counts, status_lines
-from gaproxy.proto.seating import Seating
+from gaproxy.proto.seating import Connection, Seating
 
-STATUS, DRAIN = "status", "drain"
+STATUS, REPEATS, DRAIN = "status", "repeats", "drain"
 
 
 class Caretaker:
@@ -33,6 +35,8 @@ class Caretaker:
         self.seating = seating
         self.admission = Admission(0, 0)
         self.policy = Policy((), frozenset())
+        self.guests = 0
+        self.guests_of: Counter[str] = Counter()
         self.run = ""
         self.stopping = False
         self.overdue = False
@@ -90,7 +94,7 @@ class Caretaker:
 
     def prepared(self, event: events.Prepared) -> None:
         if self.stopping:
-            self.seating.order(Adopt(self.settings.capture))
+            self.seating.order(Adopt(self.settings.capture, self.settings.log_format))
         elif event.problems:
             self.refuse(event.problems)
         else:
@@ -105,10 +109,12 @@ class Caretaker:
         self.keys.keep(tuple(secret.reveal() for secret in settings.secrets))
         self.admit(self.admission.limit(settings.unauthenticated_total, settings.unauthenticated_per_client))
         self.seating.timeouts = settings.timeouts
-        self.seating.order(Adopt(settings.capture))
+        self.seating.verbose = settings.log_verbose
+        self.seating.order(Adopt(settings.capture, settings.log_format))
         self.seating.mention("adopted", {"listeners": ",".join(one.name for one in settings.listeners)})
-        if STATUS not in self.seating.patience:
-            self.alarm(STATUS, HOUSE_S[STATUS])
+        for name in (STATUS, REPEATS):
+            if name not in self.seating.patience:
+                self.alarm(name, HOUSE_S[name])
         self.read_again()
 
     def refuse(self, problems: Sequence[str]) -> None:
@@ -125,6 +131,32 @@ class Caretaker:
         if self.reload.take_queued():
             self.read(b"")
 
+    # Who comes in.
+
+    def refuses(self, client: str) -> str | None:
+        """Why this client (an IP address) is closed at once, in one word."""
+        settings, address = self.settings, ip_address(client)
+        if not any(address in network for network in settings.allow_from):
+            return "allow_from"
+        if self.admission.refused(client, self.seating.now):
+            return "auth_failed"
+        if self.guests >= settings.connections_max:
+            return "connections_max"
+        return "connections_per_client" if self.guests_of[client] >= settings.connections_per_client else None
+
+    def let_in(self, connection: Connection) -> None:
+        connection.guest = True
+        self.guests += 1
+        self.guests_of[connection.client] += 1
+
+    def let_out(self, connection: Connection) -> None:
+        """It is gone; it may never have been let in."""
+        if connection.guest:
+            self.guests -= 1
+            self.guests_of[connection.client] -= 1
+            if not self.guests_of[connection.client]:
+                del self.guests_of[connection.client]
+
     def admit(self, ids: Sequence[int]) -> None:
         """These strangers may be read now."""
         for id in ids:
@@ -140,10 +172,16 @@ class Caretaker:
         self.seating.patience.wait(name, self.seating.now + int(seconds * SECOND))
 
     def elapsed(self, name: str) -> None:
-        if name == STATUS:
-            self.tell_status()
-        else:
-            self.overdue = True
+        {STATUS: self.tell_status, REPEATS: self.tell_repeats, DRAIN: self.be_overdue}[name]()
+
+    def be_overdue(self) -> None:
+        self.overdue = True
+
+    def tell_repeats(self) -> None:
+        """What was refused more than once in the last minute."""
+        for topic, fields in self.seating.repeats.summaries():
+            self.seating.mention(topic, fields)
+        self.alarm(REPEATS, HOUSE_S[REPEATS])
 
     def tell_status(self) -> None:
         """The status lines, every five seconds."""

@@ -161,6 +161,13 @@ class Exhausted:
 
 
 @define
+class Dropped:
+    """So many notes were not written because nobody read the log, which takes lines again now."""
+
+    lines: int
+
+
+@define
 class Elapsed:
     """The alarm rang and `next_deadline` has come."""
 
@@ -180,5 +187,6 @@ Event = (
     | Relaying
     | Relayed
     | Exhausted
+    | Dropped
     | Elapsed
 )

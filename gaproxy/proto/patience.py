@@ -17,6 +17,7 @@ HOUSE_S: Mapping[str, float] = {
     "farewell": 10.0,  # from Close until the peer's own end
     "turned_away": 2.0,  # silence of an MTA that was told 421
     "status": 5.0,  # between two status lines
+    "repeats": 60.0,  # between two summaries of what was refused again and again
 }
 """Time-outs, in seconds, that no directive changes.
 

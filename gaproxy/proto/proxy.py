@@ -5,7 +5,6 @@ where, and `caretaker.py`, the house itself). Does not know any grammar, any soc
 """
 
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -76,6 +75,7 @@ class Proxy:
             events.Relaying: self.relaying,
             events.Relayed: self.relayed,
             events.Exhausted: self.exhausted,
+            events.Dropped: self.dropped,
             events.Elapsed: self.elapsed,
         }
 
@@ -106,11 +106,12 @@ class Proxy:
         door = NativeDoor(self.caretaker.keys, event.client, event.entropy)
         connection = Connection(event.id, seating.now, door, event.listener, client)
         seating.connections[event.id] = connection
-        reason = self.refuses_client(client)
+        reason = self.caretaker.refuses(client)
         if reason is not None:
             seating.mention("client_refused", {"listener": event.listener, "client": client, "reason": reason})
             seating.depart(connection, at_once=True)
             return
+        self.caretaker.let_in(connection)
         connection.waiting = not self.caretaker.admission.arrived(event.id, client)
         seating.sit(door, Seat(seating.now, hears=connection, says=connection))
         if self.caretaker.stopping:
@@ -119,13 +120,6 @@ class Proxy:
             seating.attend(connection)
         else:
             seating.tell(door, door.admitted)
-
-    def refuses_client(self, client: str) -> str | None:
-        """Why this client is closed at once, in one word."""
-        address = ip_address(client)
-        if not any(address in network for network in self.caretaker.settings.allow_from):
-            return "allow_from"
-        return "auth_failed" if self.caretaker.admission.refused(client, self.seating.now) else None
 
     def connected(self, event: events.Connected) -> None:
         self.seating.connections[event.id].connected = True
@@ -159,6 +153,7 @@ class Proxy:
         session = connection.session
         self.caretaker.admit(self.caretaker.admission.left(event.id))
         self.caretaker.admission.departed(event.id)
+        self.caretaker.let_out(connection)
         self.seating.tell(session, session.lost, event.kind)
         if not isinstance(session, Near | Far):
             self.seating.tell(session, self.seating.unseat, session)
@@ -189,6 +184,9 @@ class Proxy:
     def exhausted(self, event: events.Exhausted) -> None:
         self.seating.mention("exhausted", {"what": event.what})
 
+    def dropped(self, event: events.Dropped) -> None:
+        self.seating.mention("log_dropped", {"lines": event.lines})
+
     def elapsed(self, event: events.Elapsed) -> None:
         for key in list(self.seating.patience.met(self.seating.now)):
             if isinstance(key, Session):
@@ -205,9 +203,11 @@ class Proxy:
 
     def say(self, session: Session, seat: Seat, ask: asks.Say) -> None:
         self.seating.send(there(seat.says), ask.data)
+        self.seating.overhear(session, "to remote" if seat.beside is None else "to mta", ask.data)
 
     def pass_on(self, session: Session, seat: Seat, ask: asks.Pass) -> None:
         self.seating.send(there(seat.passes), ask.data)
+        self.seating.overhear(session, "to remote", ask.data)
 
     def pass_body(self, session: Session, seat: Seat, ask: asks.PassBody) -> None:
         mta, remote = there(seat.says), there(seat.passes)
@@ -228,7 +228,7 @@ class Proxy:
         self.seating.tell(dialler, dialler.begin)
 
     def dial(self, session: Session, seat: Seat, ask: asks.Dial) -> None:
-        seating, caller = self.seating, Caller(ask.destination, ask.helo, ask.tls, ask.tls_names)
+        seating, caller = self.seating, Caller(ask)
         rest_ms = self.refusals.rest_ms((ask.source, *caller.place), seating.now)
         if rest_ms:
             text = "it refused a connection a moment ago"

@@ -59,7 +59,9 @@ QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its m
 NOTHING, MAIL, RCPT, DATA = "NOTHING", "MAIL", "RCPT", "DATA"
 CARRYING, END, OTHER, GONE = "CARRYING", "END", "OTHER", "GONE"
 
-ANSWERS: Mapping[Word, str] = {421: "closing", ANY: "answered"}
+EARLY = "early"  # a reply that began before anything was asked for
+
+ANSWERS: Mapping[Word, str] = {421: "closing", EARLY: "unasked", ANY: "answered"}
 UNASKED: Mapping[Word, str] = {421: "closing", ANY: "unasked"}
 OWING = (NOTHING, MAIL, RCPT, DATA, OTHER, GONE)  # behind DATA nothing is asked for until it is answered
 
@@ -213,9 +215,11 @@ class Near(Session):
     """The MTA's side."""
 
     STATES: ClassVar[Mapping[str, State]] = NEAR
+    PEER = "mta"
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(IDLE, relay.asks)
+        self.called = relay.name
         self.relay = relay
         self.moved = 0
         self.lookalike_at = 0
@@ -391,15 +395,24 @@ class Far(Session):
     """The remote's side."""
 
     STATES: ClassVar[Mapping[str, State]] = FAR
+    PEER = "remote"
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(NOTHING, relay.asks)
+        self.called = relay.name
         self.relay = relay
         self.waiting_for: Owed | None = None
+        self.began_early = False
 
     def cut(self, unheard: bytearray) -> Cut | None:
+        """A reply counts from its first byte: the rest of one that began too early is no answer to what came since."""
+        self.began_early = bool(unheard) and (self.began_early or self.row.hears is UNASKED)
         cut = cut_reply(unheard)
-        return cut and (cut[0].code, cut[0], cut[1])
+        if cut is None:
+            return None
+        early, self.began_early = self.began_early, False
+        said, size = cut
+        return EARLY if early and said.code != 421 else said.code, said, size
 
     def settle(self) -> None:
         """Wait for the oldest thing that is owed; patience begins anew only when that changes."""

@@ -4,7 +4,7 @@ Knows connections, seats, patience and whose fault a fault is; does not know wha
 or which ask means what: whoever owns the seating performs the asks. It is a part of the hall.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from traceback import format_exception
 from typing import Any
@@ -16,6 +16,7 @@ from gaproxy.proto.asks import Ask, Failed
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.patience import HOUSE_S, SECOND, Patience
 from gaproxy.proto.report.log import note
+from gaproxy.proto.report.repeats import Repeats
 from gaproxy.proto.session import ACCEPT, AT_ONCE, FORMER, Cut, Departure, Session
 
 UNHEARD_BYTES_MOST = 64 * 1024
@@ -25,8 +26,8 @@ UNHEARD_BYTES_MOST = 64 * 1024
 class Connection:
     """A connection, and who hears it. What nobody has heard yet passes from one session to the next.
 
-    `fruitless`: who listened last in vain, in which turn, to how many bytes. `waiting`: it is not read until it is
-    admitted.
+    `fruitless`: who listened last in vain, in which turn, to how many bytes. `guest`: an MTA that was let in.
+    `waiting`: it is not read until it is admitted.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Connection:
     unheard: bytearray = field(factory=bytearray)
     fruitless: tuple[Session, int, int] | None = None
     connected: bool = True
+    guest: bool = False
     waiting: bool = False
     held: bool = False
     ended: bool = False
@@ -86,6 +88,9 @@ class Seating:
         self.seats: dict[Session, Seat] = {}
         self.patience: Patience[Session | str] = Patience()
         self.internal_faults = 0
+        self.verbose = False
+        self.repeats = Repeats()
+        self.counted: Counter[tuple[str, str | int]] = Counter()
 
     def order(self, *orders: Action) -> None:
         self.orders.extend(orders)
@@ -104,8 +109,19 @@ class Seating:
             self.orders.append(Send(connection.id, data))
 
     def mention(self, topic: str, fields: Mapping[str, str | int], lasted: int = 0) -> None:
-        """One line for the log; `lasted` in nanoseconds."""
-        self.orders.append(note(topic, fields, lasted))
+        """One line for the log; `lasted` in nanoseconds. Refusals are counted, and the same one told once a minute."""
+        reason = fields.get("reason") or fields.get("kind")
+        if reason is not None:
+            self.counted[topic, reason] += 1
+        if not self.repeats.told_before(topic, fields):
+            self.orders.append(note(topic, fields, lasted))
+
+    def overhear(self, session: Session, who: str, said: bytes | bytearray) -> None:
+        """Where the operator wants it, what is said in SMTP goes into the log as well, but for credentials."""
+        if self.verbose and session.PEER:
+            for line in said.splitlines():
+                shown = "AUTH" if line[:5].upper() == b"AUTH " else line.decode("utf-8", "backslashreplace")
+                self.orders.append(note("smtp_said", {"session": session.called, "who": who, "line": shown}, 0))
 
     # The gate: here, and only here, a session is told anything, and a fault finds its owner.
 
@@ -173,6 +189,7 @@ class Seating:
                 connection.fruitless = (session, session.turns, len(unheard))
                 return
             word, item, size = cut
+            self.overhear(session, session.PEER, unheard[:size])
             del unheard[:size]
             session.hear(word, item)
 

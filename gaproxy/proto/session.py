@@ -52,6 +52,7 @@ class Session:
     """
 
     STATES: ClassVar[Mapping[str, State]]
+    PEER: ClassVar[str] = ""  # who it hears, in the words of the log; none where the log does not repeat it
     onlookers: ClassVar[list[Callable[[type["Session"], str, str], None]]] = []
 
     def __init__(self, state: str, asks: list[Ask] | None = None) -> None:
@@ -60,6 +61,7 @@ class Session:
         self.turns = 0
         self.asks: list[Ask] = [] if asks is None else asks
         self.end_heard = False
+        self.called = ""  # by which name the log knows this conversation
 
     def become(self, state: str) -> None:
         """Turn to another row; only to one that this row names."""

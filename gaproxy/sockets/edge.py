@@ -3,6 +3,7 @@
 Does not know what a fact means, nor which runtime lends it its clock, its entropy and its alarm.
 """
 
+import json
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -68,6 +69,7 @@ class Edge:
         self.readiness = Readiness()
         self.listeners = Listeners(self)
         self.notes = Notes(lent.log)
+        self.log_format = "text"
         self.policies = Policies(lent.certificate)
         self.buffer = memoryview(bytearray(CARRIED_BYTES))
         self.performs: dict[type[Any], Callable[[Any], None]] = {
@@ -195,6 +197,7 @@ class Edge:
 
     def adopt(self, order: actions.Adopt) -> None:
         self.listeners.adopt()
+        self.log_format = order.log_format
 
     def connect(self, order: actions.Connect) -> None:
         try:
@@ -239,7 +242,10 @@ class Edge:
             self.links[order.id].close()
 
     def note(self, order: actions.Note) -> None:
-        self.notes.write(order.line)
+        dropped = self.notes.take_dropped()
+        if dropped:
+            self.tell(events.Dropped(dropped))
+        self.notes.write(order.line if self.log_format == "text" else json.dumps(dict(order.fields)))
 
     def exit(self, order: actions.Exit) -> None:
         self.exit_code = order.code

@@ -8,7 +8,7 @@ PIECE_BYTES = 4096
 
 
 class Notes:
-    """Lines that go to one descriptor, or, where it is full, nowhere: `dropped` counts those.
+    """Lines that go to one descriptor, or, where it is full, nowhere: `dropped` counts those until somebody takes it.
 
     The descriptor is shared with whoever started us, so it is not made non-blocking (nor then is a shell's terminal):
     poll is asked before each piece.
@@ -20,6 +20,13 @@ class Notes:
         self.torn = False
         self.room = select.poll()
         self.room.register(fd, select.POLLOUT)
+
+    def take_dropped(self) -> int:
+        """How many lines were dropped, once there is room again: to be told then, and forgotten here."""
+        if not self.dropped or not self.room.poll(0):
+            return 0
+        dropped, self.dropped = self.dropped, 0
+        return dropped
 
     def write(self, line: str) -> None:
         """Write one line, or drop it. A line that was cut by a full pipe is ended by the next that finds room."""

@@ -523,6 +523,27 @@ def test_a_reply_too_many_is_told_to_the_next_command():
     assert ended_for(talk) == "desync"
 
 
+def test_a_reply_that_began_in_the_middle_of_a_body_is_no_answer_to_its_end():
+    talk = in_body()
+    talk.tell(Received(2, b"250 2.0"))
+    talk.tell(Relayed(1, 100, b"", "dot"))
+    talk.tell(Received(2, b".0 ok\r\n"), Close(2), Send(1, away("the remote said 250 out of turn" + UNKNOWN)))
+
+
+def test_a_reply_that_began_before_a_command_is_no_answer_to_it():
+    talk = sent(in_session(), MAIL)
+    talk.tell(Received(2, OK + b"25"), Send(1, OK))
+    talk.tell(Received(1, RCPT), Send(2, RCPT))
+    talk.tell(Received(2, b"0 ok\r\n"), Close(2), Send(1, away("the remote said 250 out of turn")))
+
+
+def test_a_421_that_began_before_a_command_is_its_reply():
+    talk = in_session()
+    talk.tell(Received(2, b"421 "))
+    talk.tell(Received(1, MAIL), Send(2, MAIL))
+    talk.tell(Received(2, b"bye\r\n"), Close(2), Send(1, b"421 bye\r\n"))
+
+
 def test_a_421_that_nobody_asked_for_is_the_reply_to_the_next_command():
     talk = in_session()
     talk.tell(Received(2, b"421 4.4.2 idle too long\r\n"), Close(2))

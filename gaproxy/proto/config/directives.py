@@ -89,6 +89,12 @@ DIRECTIVES: tuple[Directive | Block, ...] = (
         "auth_shared_secret_previous", SECRET, "a secret that is accepted too, while secrets rotate", unit="characters"
     ),
     Directive("log_verbose", SWITCH, "log the SMTP dialogue, without bodies", "no"),
+    Directive(
+        "log_format",
+        choice("word", text="text", json="json"),
+        "how an event stands in the log: as a line in GreenArrow's manner, or as a JSON object with the same fields",
+        "text",
+    ),
     Directive("source_ips", NETWORKS, "addresses that MTAs may send from", without="any local address"),
     Directive("remote_ports", PORTS, "ports that may be dialled", "25"),
     Directive(
@@ -100,6 +106,14 @@ DIRECTIVES: tuple[Directive | Block, ...] = (
         choice("word", next="next", fail="fail"),
         "what a remote's 5xx greeting does: try the next address, or fail the request",
         "fail",
+    ),
+    Block(
+        "connections",
+        "connections of MTAs; beyond these they are closed at once",
+        (
+            Directive("max", COUNT, "of all clients", "10000", unit="connections"),
+            Directive("per_client", COUNT, "of one client address", "5000", unit="connections"),
+        ),
     ),
     Block(
         "unauthenticated",

@@ -28,11 +28,14 @@ class Settings:
     allow_from: tuple[Network, ...]
     secrets: tuple[Secret, ...]
     log_verbose: bool
+    log_format: str
     source_ips: tuple[Network, ...] | None
     remote_ports: frozenset[int]
     remote_deny: tuple[Network, ...]
     remote_allow: tuple[Network, ...]
     greeting_5xx: str
+    connections_max: int
+    connections_per_client: int
     unauthenticated_total: int
     unauthenticated_per_client: int
     timeouts: Mapping[str, float]
@@ -245,11 +248,14 @@ def _compose(values: Values) -> Settings:
         allow_from=values["allow_from"],
         secrets=tuple(secret for secret in secrets if secret is not None),
         log_verbose=values["log_verbose"],
+        log_format=values["log_format"],
         source_ips=values["source_ips"],
         remote_ports=frozenset(values["remote_ports"]),
         remote_deny=values["remote_deny"] or (),
         remote_allow=values["remote_allow"] or (),
         greeting_5xx=values["greeting_5xx"],
+        connections_max=values["connections max"],
+        connections_per_client=values["connections per_client"],
         unauthenticated_total=values["unauthenticated total"],
         unauthenticated_per_client=values["unauthenticated per_client"],
         timeouts=MappingProxyType({row.name: values[f"timeouts {row.name}"] for row in TIMEOUTS}),

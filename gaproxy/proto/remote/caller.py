@@ -6,7 +6,7 @@ Knows what a remote must say before mail may go to it; does not know who wants i
 from collections.abc import Mapping
 from typing import ClassVar
 
-from gaproxy.proto.asks import Address, Destination, Failed, Leave, Opened, Say, Secure, Security, Tell
+from gaproxy.proto.asks import Address, Dial, Failed, Leave, Opened, Say, Secure, Security, Tell
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.remote.names import acceptable_name
 from gaproxy.proto.session import ANY, AT_ONCE, Cut, Session, State
@@ -36,13 +36,16 @@ class Caller(Session):
         GONE: State(),
     }
 
-    def __init__(self, destination: Destination, helo: str, tls: str, tls_names: tuple[str, ...]) -> None:
+    PEER = "remote"
+
+    def __init__(self, dial: Dial) -> None:
         super().__init__(DIALLING)
-        self.destination = destination
-        self.helo = helo
-        self.tls = tls
-        self.tls_names = tls_names or ((destination.host,) if destination.host else ())
-        self.implicit = destination.port == IMPLICIT_TLS_PORT
+        self.called = dial.name
+        self.destination = dial.destination
+        self.helo = dial.helo
+        self.tls = dial.tls
+        self.tls_names = dial.tls_names or ((dial.destination.host,) if dial.destination.host else ())
+        self.implicit = dial.destination.port == IMPLICIT_TLS_PORT
         self.source: Address | None = None
         self.greeting: Reply | None = None
         self.plain_offer: Offer | None = None

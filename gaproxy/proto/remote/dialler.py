@@ -90,7 +90,8 @@ class Dialler(Session):
     def call(self, source: str, destination: Destination, tls: str) -> None:
         self.calling = destination
         self.become(CALLING)
-        self.ask(Dial(source, destination, self.request.helo, tls, self.request.tls_names))
+        wanted = self.request
+        self.ask(Dial(wanted.name, source, destination, wanted.helo, tls, wanted.tls_names))
 
     def note(self, destination: Destination, failed: Failed) -> None:
         self.last = failed

@@ -20,10 +20,14 @@ TOPICS: Mapping[str, str] = {
     "draining": "gaproxy: draining",
     "drained": "gaproxy: drained",
     "exhausted": "gaproxy: no descriptor left",
+    "log_dropped": "gaproxy: log dropped",
     "internal": "gaproxy: internal fault",
     "client_refused": "listener({listener}): refused",
+    "client_refused_again": "listener({listener}): refused again",
     "native_authenticated": "native: session({session}): authenticated",
     "native_refused": "native: session({session}): refused",
+    "native_refused_again": "native: refused again",
+    "smtp_said": "smtp: session({session}): {who}: {line}",
     "smtp_failed": "smtp: session({session}): failed",
     "smtp_end": "smtp: session({session}): end",
 }
@@ -43,13 +47,13 @@ def note(topic: str, fields: Mapping[str, str | int], lasted: int) -> Note:
         reason = told.pop("reason")
         told["seconds"] = f"{lasted / 1e9:.3f}"
         told["reason"] = reason
-    safe = {name: escaped(str(value), most) for name, value in told.items()}
+    told = {name: value[:most] if isinstance(value, str) else value for name, value in told.items()}
+    safe = {name: escaped(str(value)) for name, value in told.items()}
     words = [beginning.format_map(safe)]
     words += [f"{name}={value}" for name, value in safe.items() if f"{{{name}}}" not in beginning]
     return Note(" ".join(words), {"event": topic, **told})
 
 
-def escaped(value: str, most: int = VALUE_CHARACTERS_MOST) -> str:
-    """The value as it may stand in a line: `most` characters; controls are escaped, so are marks that turn it about."""
-    cut = value[:most]
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in cut)
+def escaped(value: str) -> str:
+    """The value as it may stand in a line: controls are escaped, and so are marks that turn a line about."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in value)

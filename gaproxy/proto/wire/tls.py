@@ -33,6 +33,19 @@ def client_context(verify: bool) -> ssl.SSLContext:
     return context
 
 
+def proxy_context() -> ssl.SSLContext:
+    """The policy of an MTA that calls its proxy: TLS 1.2 at least.
+
+    No chain is verified, for both sides prove that they know a secret, and bind the proof to the certificate itself.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
 def server_context(certificate_path: str, key_path: str) -> ssl.SSLContext:
     """The policy of all connections that come in, with this chain and its key (PEM, the key without a passphrase).
 
@@ -43,6 +56,22 @@ def server_context(certificate_path: str, key_path: str) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.load_cert_chain(certificate_path, key_path, password="")  # else OpenSSL would ask the terminal
     return context
+
+
+def shown_sha256(context: ssl.SSLContext) -> str:
+    """Fingerprint of the certificate that a server with this policy shows, as a client sees it: we are one, for once.
+
+    Raises OSError where the two cannot agree, so that nobody could.
+    """
+    client, server = Tls(Bios(), proxy_context()), Tls(Bios(), context, server_side=True)
+    said = client.start()
+    while not client.established:
+        answer = server.receive(said)
+        heard = client.receive(answer.send)
+        if answer.fault or heard.fault:
+            raise OSError(f"no handshake is possible with it: {answer.fault or heard.fault}")
+        said = heard.send
+    return client.certificate_sha256
 
 
 @define
@@ -80,13 +109,15 @@ class Decrypted:
 class Tls:
     """One end of TLS: cipher text in, plain text out, and the other way round.
 
-    `server_name`: the SNI of a client; one that cannot stand in a ClientHello is left out.
+    `server_name`: the SNI of a client; one that cannot stand in a ClientHello is left out. `own_sha256`: fingerprint of
+    a server's certificate.
     """
 
     bios: Bios
     context: ssl.SSLContext
     server_side: bool = False
     server_name: str | None = None
+    own_sha256: str = ""
     established: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
     finished: bool = field(default=False, init=False)
@@ -181,7 +212,9 @@ class Tls:
 
     @property
     def certificate_sha256(self) -> str:
-        """Fingerprint of the peer's certificate (hex SHA-256 of the DER), or ""."""
+        """Fingerprint of the certificate that was shown (hex SHA-256 of the DER): the server's; or ""."""
+        if self.server_side:
+            return self.own_sha256
         certificate = self._object.getpeercert(binary_form=True) if self.established else None
         return hashlib.sha256(certificate).hexdigest() if certificate else ""
 

@@ -261,7 +261,7 @@ def test_one_fault_is_told_once_with_its_place(text):
 
 
 @pytest.mark.parametrize(
-    "name", ["tls_key", "listen_smtp", "throttle", "user", "native_tls", "resolver", "connections", "log_format"]
+    "name", ["tls_key", "listen_smtp", "throttle", "user", "native_tls", "resolver"]
 )
 def test_what_a_later_version_knows_is_unknown_today(name):
     assert value(f"{name} x").startswith(f'2:1: found "{name}", which is no directive; ')

@@ -26,7 +26,7 @@ def test_an_event_without_fields_is_its_name():
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_topic_can_be_told(topic):
-    fields = {"session": "ab/7", "listener": "127.0.0.1:807", "reason": "x"}
+    fields = {"session": "ab/7", "listener": "127.0.0.1:807", "reason": "x", "who": "mta", "line": "NOOP"}
     assert "{" not in note(topic, fields, 0).line
 
 
@@ -50,7 +50,9 @@ def test_nobody_can_write_a_line_of_our_log(said):
 
 
 def test_a_long_value_is_cut():
-    assert escaped("x" * 1000) == "x" * VALUE_CHARACTERS_MOST
+    told = note("exhausted", {"what": "x" * 1000}, 0)
+    assert told.line == f"gaproxy: no descriptor left what={'x' * VALUE_CHARACTERS_MOST}"
+    assert told.fields["what"] == "x" * VALUE_CHARACTERS_MOST
 
 
 def test_a_traceback_is_told_to_its_end_for_that_is_where_the_fault_stands():
