@@ -48,10 +48,10 @@ class Driver:
     async def run(self, signals: bool) -> int:
         """From `START` until it is over, whatever ends it; then nothing is left open."""
         heard = SIGNALS if signals else {}
-        for number, name in heard.items():
-            self.loop.add_signal_handler(number, self.guarded, self.edge.signalled, name)
-        self.loop.add_reader(self.edge.fileno(), self.guarded, self.edge.turn)
         try:
+            for number, name in heard.items():
+                self.loop.add_signal_handler(number, self.guarded, self.edge.signalled, name)
+            self.loop.add_reader(self.edge.fileno(), self.guarded, self.edge.turn)
             self.guarded(self.edge.signalled, "START")
             return await self.over
         finally:

@@ -315,11 +315,11 @@ def test_a_remote_whose_body_has_left_is_a_link_like_any_other(stage: Stage) -> 
 def test_a_link_that_is_closing_neither_relays_nor_is_relayed_to(stage: Stage) -> None:
     mta, near = stage.knock()
     mx = stage.call(2)
-    stage.order(Close(2), Relay(near, 2), Relay(2, near))
+    stage.order(Send(2, bytes(30_000_000)), Close(2), Relay(near, 2), Relay(2, near))
     mta.sendall(BODY)
     mx.sendall(BODY)
     stage.hears(Relayed(near, len(BODY), b"", "dot"))
-    assert read_all(mx) == b""
+    assert read_all(mx) == bytes(30_000_000)
     mx.close()
     stage.hears(Closed(2, "closed"))
     assert stage.is_quiet()
