@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from tools.real import WAIT_S, Peer, RealProxy
+from tools.real import WAIT_S, Mta, Peer, RealProxy, Remote
 
 PAUSE_S = 0.5  # a socket that takes nothing for so long has stopped: all buffers on the way are full
 BODY_BYTES = 50 * 1000 * 1000
@@ -55,6 +55,17 @@ def in_thread(call, *args) -> threading.Thread:
     return thread
 
 
+def joined(mta: Mta, remote: Remote, tls: str) -> Peer:
+    """The MTA has the remote, under TLS or in plain text."""
+    if tls == "none":
+        return mta.is_joined(remote)
+    mta.ask_for(remote.to, tls=tls)
+    peer = remote.introduced(b"STARTTLS")
+    peer.secure()
+    assert mta.ready().tls == "TLSv1.3"
+    return peer
+
+
 def answer(peer: Peer) -> None:
     """Say the reply to each command, until the end."""
     waiting = b""
@@ -65,8 +76,9 @@ def answer(peer: Peer) -> None:
         peer.sock.sendall(REPLY * heard)
 
 
-def test_a_remote_that_does_not_read_makes_the_mta_wait(mta, remote):
-    peer = mta.is_joined(remote)
+@pytest.mark.parametrize("tls", ["none", "encrypt"])
+def test_a_remote_that_does_not_read_makes_the_mta_wait(mta, remote, tls):
+    peer = joined(mta, remote, tls)
     for command, reply in [
         (b"MAIL FROM:<a@b.test>", b"250 ok"),
         (b"RCPT TO:<b@b.test>", b"250 ok"),

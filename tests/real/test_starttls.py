@@ -1,5 +1,7 @@
 """Remotes whose STARTTLS is odd: injected plain text, a handshake that breaks, a promise that is not kept."""
 
+import socket
+
 import pytest
 
 CLIENT_HELLO = b"\x16\x03\x01"  # a handshake record, of the version that every one begins with
@@ -92,3 +94,59 @@ def test_the_mta_is_not_shown_starttls_and_may_not_say_it(mta, remote):
     mta.order(b"NOOP")
     peer.answer(b"NOOP", b"250 2.0.0 the next thing that it hears")
     assert mta.reply().code == 250
+
+
+# Once TLS stands.
+
+
+@pytest.fixture
+def under_tls(mta, remote):
+    """A remote that is joined under TLS, and the bare socket that carries it."""
+    mta.ask_for(remote.to, tls="encrypt")
+    peer = remote.introduced(b"STARTTLS")
+    with peer.sock.dup() as bare:
+        peer.secure()
+        assert mta.ready().tls == "TLSv1.3"
+        yield peer, bare
+
+
+def told_lost(proxy, mta, reason):
+    assert mta.reply().lines[0].startswith(b"4.4.2 gaproxy: the remote closed the connection")
+    assert mta.command(b"QUIT").code == 221
+    assert proxy.wait_for(f"session({mta.session}/1): end").endswith(f" reason={reason}")
+
+
+def test_commands_and_replies_travel_under_tls(mta, under_tls):
+    peer, _ = under_tls
+    mta.order(b"NOOP")
+    peer.answer(b"NOOP", b"250 2.0.0 ok")
+    assert mta.reply().code == 250
+    assert mta.command(b"QUIT").code == 221
+    peer.answer(b"QUIT", b"221 2.0.0 bye")
+    assert peer.rest() == b""
+
+
+def test_a_remote_that_ends_its_tls_is_lost(proxy, mta, under_tls):
+    peer, _ = under_tls
+    mta.order(b"NOOP")
+    assert peer.line() == b"NOOP"
+    peer.sock = peer.sock.unwrap()  # it says that it ends, and hears the same
+    assert peer.rest() == b""
+    told_lost(proxy, mta, "remote_closed")
+
+
+def test_a_remote_that_cuts_its_tls_off_is_lost(proxy, mta, under_tls):
+    peer, bare = under_tls
+    mta.order(b"NOOP")
+    assert peer.line() == b"NOOP"
+    peer.sock.detach()
+    bare.shutdown(socket.SHUT_RDWR)
+    told_lost(proxy, mta, "remote_closed")
+
+
+def test_plain_text_in_the_midst_of_tls_is_no_reply(proxy, mta, under_tls):
+    peer, bare = under_tls
+    mta.order(b"NOOP")
+    assert peer.line() == b"NOOP"
+    bare.sendall(b"250 2.0.0 injected\r\n")
+    told_lost(proxy, mta, "remote_tls")

@@ -9,20 +9,18 @@ ENVELOPE = [b"MAIL FROM:<a@src.test>", b"RCPT TO:<b@dst.test>", b"DATA"]
 OK = {b"MAIL": b"250 2.1.0 ok", b"RCPT": b"250 2.1.5 ok", b"DATA": b"354 go on"}
 BODY = b"Subject: x\r\n\r\nhello\r\n"
 GOING = {"close": Peer.close, "reset": Peer.reset}
-STEPS = ["connected", "MAIL", "RCPT", "DATA", "body", "dot"]
 
 
-def walk(mta: Mta, peer: Peer, to: str) -> bytes:
-    """Go through a transaction until the remote has heard this step and owes the answer. Returns what was said last."""
+def walk(mta: Mta, peer: Peer, to: str) -> None:
+    """Go through a transaction until the remote has heard this command and owes the reply; `body`: until its 354."""
     for command in ENVELOPE:
         verb = command[:4]
         mta.order(command)
         assert peer.line() == command
         if verb.decode() == to:
-            return command
+            return
         peer.say(OK[verb])
         assert mta.reply().wire == OK[verb] + b"\r\n"
-    return BODY
 
 
 def end(proxy: RealProxy, mta: Mta) -> str:
@@ -47,6 +45,22 @@ def told_lost(mta: Mta, unknown: bool = False) -> None:
     assert reply.lines[0].startswith(b"4.4.2 gaproxy: the remote closed the connection")
     assert (b"outcome unknown" in reply.lines[0]) is unknown
     assert f"[{mta.session}/1]".encode() in reply.lines[0]
+
+
+@pytest.mark.parametrize("going", GOING)
+@pytest.mark.parametrize(("step", "kind"), [("connected", "greeting"), ("greeted", "ehlo"), ("STARTTLS", "tls")])
+def test_a_remote_that_vanishes_before_it_is_ready_is_no_remote(mta, remote, step, kind, going):
+    mta.ask_for(remote.to, tls="encrypt")
+    peer = remote.take()
+    if step == "greeted":
+        peer.say(b"220 mx.test")
+        assert peer.line() == b"EHLO out.example.com"
+    elif step == "STARTTLS":
+        peer.introduce(b"STARTTLS")
+        assert peer.line() == b"STARTTLS"
+    GOING[going](peer)
+    failed = mta.fails()
+    assert (failed.kind, failed.reply, [one.kind for one in failed.tried]) == (kind, None, [kind])
 
 
 @pytest.mark.parametrize("going", GOING)
@@ -84,7 +98,7 @@ def test_a_remote_that_vanishes_within_a_body_is_421_behind_the_dot(proxy, mta, 
 @pytest.mark.parametrize("going", GOING)
 def test_a_remote_that_vanishes_behind_the_dot_leaves_the_outcome_unknown(proxy, mta, remote, going):
     peer = mta.is_joined(remote)
-    walk(mta, peer, "dot")
+    walk(mta, peer, "body")
     mta.say(mta.client.say_body(BODY))
     assert peer.until(b"\r\n.\r\n") + b"\r\n" == BODY
     GOING[going](peer)
@@ -117,7 +131,7 @@ def test_a_remote_that_says_421_is_told_word_for_word(proxy, mta, remote):
 
 def test_an_mta_that_sends_dot_and_quit_and_fin_still_reads_its_250(proxy, mta, remote):
     peer = mta.is_joined(remote)
-    walk(mta, peer, "dot")
+    walk(mta, peer, "body")
     mta.say(mta.client.say_body(BODY) + mta.client.say(b"QUIT"))
     mta.sock.shutdown(socket.SHUT_WR)  # Exim's way
     assert peer.until(b"\r\n.\r\n") + b"\r\n" == BODY
@@ -131,7 +145,7 @@ def test_an_mta_that_sends_dot_and_quit_and_fin_still_reads_its_250(proxy, mta, 
 
 def test_an_mta_that_ends_behind_its_dot_still_reads_its_250(proxy, mta, remote):
     peer = mta.is_joined(remote)
-    walk(mta, peer, "dot")
+    walk(mta, peer, "body")
     mta.say(mta.client.say_body(BODY))
     mta.sock.shutdown(socket.SHUT_WR)
     peer.until(b"\r\n.\r\n")
@@ -156,7 +170,7 @@ def test_an_mta_that_vanishes_within_a_body_leaves_no_message_behind(proxy, mta,
 
 def test_an_mta_that_vanishes_behind_its_dot_leaves_the_outcome_in_the_log(proxy, mta, remote):
     peer = mta.is_joined(remote)
-    walk(mta, peer, "dot")
+    walk(mta, peer, "body")
     mta.say(mta.client.say_body(BODY))
     peer.until(b"\r\n.\r\n")
     Peer(mta.sock, "").reset()

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import trio
+import trustme
 import uvloop
 
 from gaproxy.client import Client, Connection, Event, Failed, Ready, Replied, Welcomed
@@ -283,6 +285,14 @@ class Peer:
         self.say(b"220 mx.test ESMTP")
         *before, last = [b"mx.test", *keywords]
         self.answer(b"EHLO " + HELO.encode(), *[b"250-" + line for line in before], b"250 " + last)
+
+    def secure(self) -> None:
+        """Hear STARTTLS and, under a certificate of nobody that anybody trusts, EHLO again."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("mx.test").configure_cert(context)
+        self.answer(b"STARTTLS", b"220 2.0.0 go ahead")
+        self.sock = context.wrap_socket(self.sock, server_side=True)
+        self.answer(b"EHLO " + HELO.encode(), b"250-mx.test", b"250 PIPELINING")
 
     def rest(self) -> bytes:
         """All that is still said until the end; a reset is one."""
