@@ -14,15 +14,14 @@ from gaproxy.sockets.ground import Ground
 from gaproxy.sockets.options import EXHAUSTED, address_of, family_of, stream_socket
 
 BACKLOG = 1024
-NONE = "none"  # the mode of a listener without TLS
 ACCEPTED_A_TURN = 32  # then the others have their turn
 
 
 class Host(Ground, Protocol):
     """Who lets in those that come."""
 
-    def accepted(self, listener: str, sock: socket.socket, client: Address, tls: str) -> None:
-        """The socket is yours. `tls`: the listener's mode."""
+    def accepted(self, listener: str, sock: socket.socket, client: Address) -> None:
+        """The socket is yours."""
 
 
 @define(eq=False)
@@ -36,7 +35,6 @@ class ListeningSocket:
     sock: socket.socket
     fd: int
     interest: int = 0
-    tls: str = NONE
 
     def accept(self, wanted: bool) -> None:
         """Accept from now on, or wait."""
@@ -54,7 +52,7 @@ class ListeningSocket:
                     return
                 continue  # whoever knocked is gone already
             sock.setblocking(False)  # all other options are the listener's (tcp(7))
-            self.host.accepted(self.name, sock, address_of(name), self.tls)
+            self.host.accepted(self.name, sock, address_of(name))
 
     def close(self) -> None:
         self.accept(False)
@@ -68,13 +66,11 @@ class Listeners:
         self.host = host
         self.standing: dict[str, ListeningSocket] = {}
         self.prepared: dict[str, ListeningSocket] = {}
-        self.modes: dict[str, str] = {}  # of those that are prepared
         self.paused = False
 
     def prepare(self, wanted: tuple[Listener, ...]) -> list[str]:
         """Bind what does not stand yet. Returns a sentence for each that cannot be had."""
         self.discard()
-        self.modes = {listener.name: listener.tls for listener in wanted}
         problems = []
         for listener in wanted:
             stands = self.standing.get(listener.name)
@@ -108,8 +104,6 @@ class Listeners:
         self.standing = dict(self.prepared)
         for listener in gone:
             listener.close()
-        for name, listener in self.standing.items():
-            listener.tls = self.modes[name]
         self.accept(not self.paused)
 
     def discard(self) -> None:
