@@ -278,8 +278,6 @@ class Proxy:
             seat_there.lender, seat_there.lent = session, caller
             seating.sit(side, seat_there)
         seating.tell(relay.near, relay.begin)
-        if self.caretaker.stopping:
-            seating.tell(relay.near, relay.near.drain)
 
     def give_back(self, session: Session, seat: Seat, ask: asks.GiveBack) -> None:
         """The relay is over: the MTA returns to its door, the remote to whoever called it."""

@@ -32,7 +32,8 @@ from tools.talk import (
 from gaproxy.proto.actions import Close, Connect, Hear, Hold, Relay, Send
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keyring, Verdict
 from gaproxy.proto.errors import LocalProtocolError
-from gaproxy.proto.events import Accepted, Closed, Ended, Exhausted, Received, Relayed, Secured
+from gaproxy.proto.events import Accepted, Closed, Ended, Exhausted, Received, Relayed, Relaying, Secured
+from gaproxy.proto.proxy import there
 
 OK = b"250 ok\r\n"
 
@@ -208,6 +209,7 @@ def test_facts_that_cross_an_order_of_ours_change_nothing():
     talk = with_mta()
     talk.tell(Ended(1), Close(1))
     talk.tell(Received(1, opening()))
+    talk.tell(Relaying(1, 9, 0))
     talk.tell(Relayed(1, 9, b"", "dot"))
     talk.tell(Secured(1, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "00" * 32, (), False))
     talk.tell(Closed(1, "closed"))
@@ -231,3 +233,9 @@ def test_a_lack_of_descriptors_is_logged():
     talk = Talk()
     talk.tell(Exhausted("descriptors"))
     assert talk.notes[-1] == "gaproxy: no descriptor left what=descriptors"
+
+
+def test_an_ask_for_a_partner_that_is_not_there_is_a_fault_of_the_house():
+    assert there("somebody") == "somebody"
+    with pytest.raises(LocalProtocolError, match="asked for a partner that is not there"):
+        there(None)

@@ -112,8 +112,7 @@ class NativeDoor(Session):
 
     def admitted(self) -> None:
         """We begin to read."""
-        if self.state == WAITING:
-            self.become(STRANGER)
+        self.become(STRANGER)
 
     def hello(self, line: bytes) -> None:
         hello = read_hello(line)
@@ -273,9 +272,8 @@ class NativeDoor(Session):
         self.ask(Leave())
 
     def lost(self, kind: str) -> None:
-        if self.state != LEFT:
-            self.call_off()
-            self.become(LEFT)
+        self.call_off()
+        self.become(LEFT)
 
     def call_off(self) -> None:
         if self.state == OPENING:
