@@ -2,6 +2,7 @@
 
 import gc
 import resource
+import signal
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from contextlib import suppress
@@ -31,6 +32,7 @@ def run(arguments: Namespace) -> int:
     The machine reads the file by itself, at start as at a reload. It is read here too, because what is wrong with it at
     start belongs on standard error, and the machine knows only its log.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the run hears it: the file is still to be read
     try:
         read_file(arguments.config_filename)
     except ConfigRefused as refusal:

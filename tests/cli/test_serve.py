@@ -1,5 +1,6 @@
 """serve: the daemon starts, hears its signals, and says why where it does not start."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -64,6 +65,23 @@ def test_it_serves_until_sigterm_and_exits_with_0(runtime, path, place):
         out, err = proxy.communicate(timeout=WAIT_S)
         assert (proxy.returncode, err) == (0, "")
         assert SECRET not in out
+
+
+def test_a_reload_that_is_asked_for_before_it_is_up_does_not_end_it(path):
+    text = path.read_text()
+    path.unlink()
+    os.mkfifo(path)
+    words = command(path)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as proxy:
+        try:
+            with path.open("w") as waiting:  # until it wants to read
+                path.unlink()
+                path.write_text(text)
+                proxy.send_signal(signal.SIGHUP)
+                waiting.write(text)
+            wait_for(proxy, "configuration adopted")
+        finally:
+            proxy.kill()
 
 
 def test_a_file_that_went_bad_does_not_end_it(path, place):
