@@ -90,7 +90,7 @@ DOORS = ("native", "haproxy", "socks5", "plain", "status")
 WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "gaproxy.proto.doors": (("credentials", "native_words", "admission"), DOORS),
     "gaproxy.sockets": (
-        ("options", "notes", "files", "readiness"),
+        ("options", "notes", "files", "readiness", "certificate"),
         ("listener", "dial", "link"),
         ("edge",),
     ),
@@ -121,7 +121,7 @@ LENT: Mapping[str, tuple[str, ...]] = {
     "uvloop": ("gaproxy.runtime_asyncio", "gaproxy.cli"),
     "trio": ("gaproxy.runtime_trio", "gaproxy.cli"),
     "time": ("gaproxy.runtime_asyncio", "gaproxy.runtime_trio", "gaproxy.cli"),
-    "datetime": ("gaproxy.cli",),
+    "datetime": ("gaproxy.cli", "gaproxy.sockets.certificate"),  # a certificate has dates; no clock is asked for them
     "secrets": ("gaproxy.runtime_asyncio", "gaproxy.runtime_trio", "gaproxy.cli"),
     "random": ("gaproxy.runtime_world", "gaproxy.cli"),
     "signal": ("gaproxy.runtime_asyncio", "gaproxy.runtime_trio", "gaproxy.cli"),

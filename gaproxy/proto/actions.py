@@ -13,10 +13,27 @@ from gaproxy.proto.events import Address
 
 @define
 class Listener:
-    """A place to listen at. `name` is the address as the configuration spells it; `Accepted.listener` tells it back."""
+    """A place to listen at. `name` is the address as the configuration spells it; `Accepted.listener` tells it back.
+
+    `tls`: `none`; `either`: where there is a certificate, the first byte decides (0x16: TLS); `required`: there must be
+    a certificate, and whoever begins otherwise is answered by `SecureFailed`.
+    """
 
     name: str
     address: Address
+    tls: str = "none"
+
+
+@define
+class Certificate:
+    """What listeners with TLS show: the files of a chain and of its key (PEM), or one that the edge makes (`chain` "").
+
+    `needed`: where the edge cannot make one, that is a problem; else there is none.
+    """
+
+    chain: str = ""
+    key: str = ""
+    needed: bool = False
 
 
 @define
@@ -28,13 +45,15 @@ class ReadConfig:
 
 @define
 class Prepare:
-    """Bind these listeners (those that stand already stay as they are) and look that the directories exist.
+    """Bind these listeners (those that stand already stay as they are), look that the directories exist, and load or
+    make the certificate.
 
-    Answered by one `Prepared`. Nothing is accepted on a new listener before `Adopt`.
+    Answered by one `Prepared`. Nothing is accepted on a new listener before `Adopt`, nor is the certificate shown.
     """
 
     listeners: tuple[Listener, ...]
     directories: tuple[str, ...] = ()
+    certificate: Certificate | None = None
 
 
 @define

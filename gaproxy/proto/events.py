@@ -29,9 +29,14 @@ class ConfigRead:
 
 @define
 class Prepared:
-    """Answers `Prepare`: one sentence for each listener or directory that is not to be had; none when all are ready."""
+    """Answers `Prepare`: one sentence for each listener, directory or certificate that is not to be had; none when all
+    are ready.
+
+    `certificate_sha256`: fingerprint of the certificate that there is (hex SHA-256 of the DER), or "".
+    """
 
     problems: tuple[str, ...] = ()
+    certificate_sha256: str = ""
 
 
 @define
@@ -97,9 +102,10 @@ class Closed:
 
 @define
 class Secured:
-    """Answers `Secure`: TLS stands.
+    """Answers `Secure`: TLS stands. On a listener with TLS it comes unasked, before the first `Received`.
 
-    `names`: DNS names of the certificate (SAN; empty unless the chain was `verified`).
+    `certificate_sha256`: of the certificate that was shown, the peer's or, where we are the server, ours. `names`: DNS
+    names of the peer's (SAN; empty unless the chain was `verified`).
     """
 
     id: int
@@ -112,9 +118,10 @@ class Secured:
 
 @define
 class SecureFailed:
-    """Answers `Secure`: no TLS, and the connection is good for nothing but `Close`.
+    """Answers `Secure`: no TLS, and the connection is good for nothing but `Close`. Unasked as `Secured` is.
 
-    Kinds: `certificate` (the chain was refused), `handshake`. `seen`: the first 64 bytes that came instead.
+    Kinds: `certificate` (the chain was refused), `handshake`, `plain_text` (the listener requires TLS). `seen`: the
+    first 64 bytes that came instead.
     """
 
     id: int

@@ -1,5 +1,6 @@
 """The TLS of one link: knows when it stands, or what came instead. Does not know what is said in it."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
@@ -7,10 +8,11 @@ from attrs import define
 
 from gaproxy.proto.actions import Secure
 from gaproxy.proto.events import Secured, SecureFailed
-from gaproxy.proto.wire.tls import Bios, Tls, client_context, server_context
+from gaproxy.proto.wire.tls import Bios, ServerPolicy, Tls, client_context, server_policy
 from gaproxy.sockets.ground import Ground
 
 SEEN_BYTES = 64
+HANDSHAKE = 0x16  # how a TLS record begins that begins TLS (RFC 8446 5.1); no line of text does
 
 Certificate = tuple[str, str]  # the file of the chain, the file of its key
 
@@ -22,14 +24,18 @@ class Policies:
         """Raises OSError where the certificate cannot be loaded."""
         self.bios = Bios()
         self.client = cache(client_context)
-        self.server = None if certificate is None else server_context(*certificate)
+        self.lent = None if certificate is None else server_policy(*certificate)
 
     def tls(self, order: Secure) -> Tls:
         """A new end of TLS, as it is ordered."""
         if not order.serve:
             return Tls(self.bios, self.client(order.verify), False, order.server_name)
-        assert self.server is not None, "no certificate was lent"
-        return Tls(self.bios, self.server, True)
+        assert self.lent is not None, "no certificate was lent"
+        return self.serve(self.lent)
+
+    def serve(self, policy: ServerPolicy) -> Tls:
+        """A new end of TLS, for whoever came in."""
+        return Tls(self.bios, policy.context, True, own_sha256=policy.certificate_sha256)
 
 
 class Covered(Protocol):
@@ -103,6 +109,30 @@ class Cover:
         waiting, self.waiting, self.seen = self.waiting, b"", b""
         self.say(waiting)
 
+    def refuse_plain(self, data: bytes) -> None:
+        """These bytes came, and they are no TLS."""
+        self.seen = data[:SEEN_BYTES]
+        self.fail("plain_text", "plain text where TLS is required")
+
     def fail(self, kind: str, text: str) -> None:
         self.failed = True
         self.ground.tell(SecureFailed(self.link.id, kind, text, self.seen))
+
+
+@define(eq=False)
+class Threshold:
+    """Whoever came in and has not said a byte: the first one tells whether it is TLS. `required`: it must be."""
+
+    ground: Ground
+    tls: Callable[[], Tls]
+    required: bool
+
+    def cross(self, link: Covered, first: bytes) -> Cover | None:
+        """What stands from these first bytes on between the wire and what is said; none: it is plain text."""
+        secured = first[0] == HANDSHAKE
+        if not (secured or self.required):
+            return None
+        cover = Cover(self.ground, link, self.tls())
+        if not secured:
+            cover.refuse_plain(first)
+        return cover

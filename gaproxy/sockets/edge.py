@@ -7,12 +7,14 @@ import json
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import frozen
 
 from gaproxy.proto import actions, events
-from gaproxy.sockets.cover import Certificate, Policies
+from gaproxy.sockets.certificate import Certificates
+from gaproxy.sockets.cover import Certificate, Policies, Threshold
 from gaproxy.sockets.dial import CannotDialError, Dial, dial
 from gaproxy.sockets.files import directory_problems, read_config
 from gaproxy.sockets.link import CARRIED_BYTES, Link
@@ -22,6 +24,7 @@ from gaproxy.sockets.readiness import Readiness
 
 RUN_ENTROPY_BYTES = 16
 CONNECTION_ENTROPY_BYTES = 48
+PLAIN, REQUIRED = "none", "required"  # what a listener's TLS may be; the third is "either"
 
 
 class Machine(Protocol):
@@ -68,6 +71,7 @@ class Edge:
         self.dials: dict[int, Dial] = {}
         self.readiness = Readiness()
         self.listeners = Listeners(self)
+        self.certificates = Certificates()
         self.notes = Notes(lent.log)
         self.log_format = "text"
         self.policies = Policies(lent.certificate)
@@ -154,10 +158,14 @@ class Edge:
 
     # What the sockets tell.
 
-    def accepted(self, listener: str, sock: socket.socket, client: events.Address) -> None:
+    def accepted(self, listener: str, sock: socket.socket, client: events.Address, tls: str) -> None:
         """Somebody came in: ids of those are odd."""
         self.accepted_id += 2
-        self.linked(self.accepted_id, sock)
+        link = self.linked(self.accepted_id, sock)
+        certificate = self.certificates.standing
+        assert certificate is not None or tls != REQUIRED, "no certificate was prepared"
+        if tls != PLAIN and certificate is not None:
+            link.threshold = Threshold(self, partial(self.policies.serve, certificate), tls == REQUIRED)
         self.tell(
             events.Accepted(self.accepted_id, listener, client, self.lent.entropy(CONNECTION_ENTROPY_BYTES)),
         )
@@ -168,10 +176,11 @@ class Edge:
         self.linked(dialled.id, dialled.sock)
         self.tell(events.Connected(dialled.id, source))
 
-    def linked(self, id: int, sock: socket.socket) -> None:
+    def linked(self, id: int, sock: socket.socket) -> Link:
         link = Link(self, id, sock, sock.fileno())
         self.links[id] = link
         link.arm()
+        return link
 
     def failed(self, dialled: Dial, kind: str, text: str) -> None:
         """A dial was given up: its descriptor is free."""
@@ -191,12 +200,14 @@ class Edge:
 
     def prepare(self, order: actions.Prepare) -> None:
         problems = self.listeners.prepare(order.listeners) + directory_problems(order.directories)
+        problems += self.certificates.prepare(order.certificate)
         if problems:
             self.listeners.discard()  # nobody is left to wait in a backlog: there will be no Adopt
-        self.tell(events.Prepared(tuple(problems)))
+        self.tell(events.Prepared(tuple(problems), self.certificates.prepared_sha256))
 
     def adopt(self, order: actions.Adopt) -> None:
         self.listeners.adopt()
+        self.certificates.adopt()
         self.log_format = order.log_format
 
     def connect(self, order: actions.Connect) -> None:

@@ -9,7 +9,7 @@ from attrs import define, field
 from gaproxy.proto.events import Closed, Ended, Received
 from gaproxy.proto.wire.body import EndOfData
 from gaproxy.proto.wire.tls import Tls
-from gaproxy.sockets.cover import Cover
+from gaproxy.sockets.cover import Cover, Threshold
 from gaproxy.sockets.ground import Ground
 from gaproxy.sockets.passage import UNSENT_LIMIT_BYTES, Passage
 
@@ -47,6 +47,7 @@ class Link:
     held: bool = False
     closing: bool = False  # what the peer still says is dropped
     kind: str = "closed"  # what `Closed` will tell
+    threshold: Threshold | None = None  # until the first byte, where that decides what is between the wire and us
     cover: Cover | None = None  # the TLS between the wire and us
     passage: Passage | None = None  # where our bytes go, if past the machine
     feeder: Passage | None = None  # what fills our outbox past the machine
@@ -153,6 +154,9 @@ class Link:
 
     def take(self, data: bytes) -> None:
         """The peer sent this."""
+        if self.threshold is not None:
+            threshold, self.threshold = self.threshold, None
+            self.cover = threshold.cross(self, data)
         if self.cover is None:
             self.hear(data)
         else:

@@ -20,8 +20,8 @@ ACCEPTED_A_TURN = 32  # then the others have their turn
 class Host(Ground, Protocol):
     """Who lets in those that come."""
 
-    def accepted(self, listener: str, sock: socket.socket, client: Address) -> None:
-        """The socket is yours."""
+    def accepted(self, listener: str, sock: socket.socket, client: Address, tls: str) -> None:
+        """The socket is yours. `tls`: the listener's mode."""
 
 
 @define(eq=False)
@@ -35,6 +35,7 @@ class ListeningSocket:
     sock: socket.socket
     fd: int
     interest: int = 0
+    tls: str = "none"
 
     def accept(self, wanted: bool) -> None:
         """Accept from now on, or wait."""
@@ -52,7 +53,7 @@ class ListeningSocket:
                     return
                 continue  # whoever knocked is gone already
             sock.setblocking(False)  # all other options are the listener's (tcp(7))
-            self.host.accepted(self.name, sock, address_of(name))
+            self.host.accepted(self.name, sock, address_of(name), self.tls)
 
     def close(self) -> None:
         self.accept(False)
@@ -66,11 +67,13 @@ class Listeners:
         self.host = host
         self.standing: dict[str, ListeningSocket] = {}
         self.prepared: dict[str, ListeningSocket] = {}
+        self.modes: dict[str, str] = {}  # of those that are prepared
         self.paused = False
 
     def prepare(self, wanted: tuple[Listener, ...]) -> list[str]:
         """Bind what does not stand yet. Returns a sentence for each that cannot be had."""
         self.discard()
+        self.modes = {listener.name: listener.tls for listener in wanted}
         problems = []
         for listener in wanted:
             stands = self.standing.get(listener.name)
@@ -104,6 +107,8 @@ class Listeners:
         self.standing = dict(self.prepared)
         for listener in gone:
             listener.close()
+        for name, listener in self.standing.items():
+            listener.tls = self.modes[name]
         self.accept(not self.paused)
 
     def discard(self) -> None:

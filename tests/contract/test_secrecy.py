@@ -181,7 +181,8 @@ def test_the_edge_serves_with_the_certificate_it_was_lent(
     authority.configure_trust(context)
     client = stage.keep(context.wrap_socket(peer, server_hostname="proxy.example.net"))
     secured = stage.next()
-    assert secured == Secured(id, "TLSv1.3", secured.cipher, "", (), False)
+    shown = hashlib.sha256(client.getpeercert(binary_form=True)).hexdigest()
+    assert secured == Secured(id, "TLSv1.3", secured.cipher, shown, (), False)
     client.sendall(b"GAPROXY 1\r\n")
     stage.hears(Received(id, b"GAPROXY 1\r\n"))
 

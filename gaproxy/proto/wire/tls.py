@@ -58,10 +58,24 @@ def server_context(certificate_path: str, key_path: str) -> ssl.SSLContext:
     return context
 
 
-def shown_sha256(context: ssl.SSLContext) -> str:
+@frozen
+class ServerPolicy:
+    """The policy of a server, and the fingerprint of the certificate that it shows."""
+
+    context: ssl.SSLContext
+    certificate_sha256: str
+
+
+def server_policy(certificate_path: str, key_path: str) -> ServerPolicy:
+    """As `server_context`. Raises OSError also where no client could agree with it."""
+    context = server_context(certificate_path, key_path)
+    return ServerPolicy(context, _shown_sha256(context))
+
+
+def _shown_sha256(context: ssl.SSLContext) -> str:
     """Fingerprint of the certificate that a server with this policy shows, as a client sees it: we are one, for once.
 
-    Raises OSError where the two cannot agree, so that nobody could.
+    Which of the certificates in a file that is, OpenSSL knows better than anybody who would read the file again.
     """
     client, server = Tls(Bios(), proxy_context()), Tls(Bios(), context, server_side=True)
     said = client.start()
