@@ -360,7 +360,6 @@ class Near(Session):
     def lost(self, kind: str) -> None:
         """The MTA is gone. What it sent the end of is still awaited, so that the log can tell the outcome."""
         relay = self.relay
-        self.farewell = b""
         relay.reason = relay.reason or "mta_gone"
         if relay.awaits_outcome():
             relay.taint = "mta_gone"

@@ -209,7 +209,6 @@ class Seating:
         self.internal_faults += 1
         trace = "".join(format_exception(bug)).replace("\n", " | ")
         self.mention("internal", {"session": type(session).__name__, "text": trace})
-        session.asks.clear()
         for one in (session, seat.beside, seat.lender, seat.lent):
             self.unseat(one)
         for connection in (seat.hears, seat.says, seat.passes):

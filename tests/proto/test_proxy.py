@@ -31,8 +31,9 @@ from tools.talk import (
 
 from gaproxy.proto.actions import Close, Connect, Hear, Hold, Relay, Send
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keyring, Verdict
+from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.errors import LocalProtocolError
-from gaproxy.proto.events import Accepted, Closed, Ended, Exhausted, Received, Relayed, Relaying, Secured
+from gaproxy.proto.events import Accepted, Closed, ConnectFailed, Ended, Exhausted, Received, Relayed, Relaying, Secured
 from gaproxy.proto.proxy import there
 
 OK = b"250 ok\r\n"
@@ -138,6 +139,17 @@ def test_our_own_fault_behind_the_dot_never_makes_a_reply():
     talk.tell(Relayed(1, 100, b"", "dot"))
     talk.tell(Relayed(1, 100, b"", "dot"), Close(1), Close(2))
     talk.tell(Received(2, OK))
+
+
+def test_our_own_fault_in_a_door_that_waits_for_a_call_takes_the_call_with_it():
+    talk = lax(with_mta())
+    talk.hear(Received(1, opening()))
+    [door] = [one for one in talk.proxy.seating.seats if isinstance(one, NativeDoor)]
+    talk.proxy.seating.tell(door, door.opened, "no remote at all")
+    talk.tell(Exhausted("descriptors"), Close(1), Close(2))
+    talk.tell(ConnectFailed(2, "called_off", "called off"))
+    talk.tell(Closed(1, "closed"))
+    assert not talk.proxy.seating.seats
 
 
 # Who is let in.

@@ -63,7 +63,6 @@ class Dialler(Session):
         self.tried: list[Tried] = []
         self.last = Failed("bad_request", "no address was given")
         self.calling: Destination | None = None
-        self.plain = False
 
     def begin(self) -> None:
         for source in self.request.sources:
@@ -74,7 +73,6 @@ class Dialler(Session):
 
     def call_next(self) -> None:
         """Ask for the next address that may be dialled at all; give up behind the last."""
-        self.plain = False
         while self.left:
             destination = self.left.pop(0)
             source = source_for(self.request.sources, destination.address)
@@ -105,8 +103,7 @@ class Dialler(Session):
         assert self.calling is not None
         self.note(self.calling, outcome)
         source = source_for(self.request.sources, self.calling.address)
-        if outcome.again_plain and not self.plain and source is not None:
-            self.plain = True
+        if outcome.again_plain and source is not None:  # once: no handshake fails in plain text
             self.call(source, self.calling, "none")
         elif self.final(outcome):
             self.give_up(outcome)
