@@ -111,6 +111,7 @@ class Relay:
         self.bytes = 0
         self.reason = ""
         self.taint: str | None = None
+        self.outcome_unknown = False
         self.lost = False
         self.away = b""
         self.words: bytes | None = None
@@ -183,7 +184,8 @@ class Relay:
         """
         if self.lost:
             return
-        unknown = " after the end of data, outcome unknown" if words is None and self.awaits_outcome() else ""
+        self.outcome_unknown = words is None and self.awaits_outcome()
+        unknown = " after the end of data, outcome unknown" if self.outcome_unknown else ""
         self.lost, self.reason, self.taint, self.words = True, taint, taint, words
         self.away = reply(421, f"{code} gaproxy: {why}{unknown} [{self.name}]")
         self.transaction = None
@@ -203,12 +205,10 @@ class Relay:
         self.near.become(DONE)
         if self.far.state != GONE:
             self.far.become(GONE)
-        counted: dict[str, str | int] = {
-            "messages": self.messages,
-            "bytes": self.bytes,
-            "reason": self.reason,
-        }
-        self.near.ask(Mention("smtp_end", {**self.fields, **counted}), GiveBack(self.taint))
+        told: dict[str, str | int] = {**self.fields, "messages": self.messages, "bytes": self.bytes}
+        if self.outcome_unknown:
+            told["outcome"] = "unknown"
+        self.near.ask(Mention("smtp_end", {**told, "reason": self.reason}), GiveBack(self.taint))
 
 
 class Near(Session):

@@ -20,6 +20,7 @@ from gaproxy.proto.report.repeats import Repeats
 from gaproxy.proto.session import ACCEPT, AT_ONCE, FORMER, Cut, Departure, Session
 
 UNHEARD_BYTES_MOST = 64 * 1024
+UNHEARD_BYTES_MOST_OF_A_STRANGER = 4096
 
 
 @define(eq=False)
@@ -37,6 +38,7 @@ class Connection:
     client: str = ""
     source: str = ""
     unheard: bytearray = field(factory=bytearray)
+    unheard_most: int = UNHEARD_BYTES_MOST
     fruitless: tuple[Session, int, int] | None = None
     connected: bool = True
     guest: bool = False
@@ -175,7 +177,7 @@ class Seating:
         if connection.ended and not session.end_heard and (row.hears or row.end == AT_ONCE):
             session.end_heard = True
             self.tell(session, session.ended)
-        crowded = connection.waiting or len(connection.unheard) > UNHEARD_BYTES_MOST
+        crowded = connection.waiting or len(connection.unheard) > connection.unheard_most
         if crowded != connection.held:
             connection.held = crowded
             self.order(Hold(connection.id) if crowded else Hear(connection.id))

@@ -483,6 +483,8 @@ def test_a_remote_that_is_lost_behind_the_dot_leaves_the_outcome_unknown():
     told = away("the remote closed the connection" + UNKNOWN)
     talk.tell(Ended(2), Close(2), Send(1, told))
     talk.tell(Received(1, MAIL), Send(1, told))
+    talk.hear(Received(1, QUIT))
+    assert talk.last_note("smtp: ").rpartition(" bytes=")[2].split()[1] == "outcome=unknown"
 
 
 def test_a_421_to_the_dot_is_an_outcome():
