@@ -1,9 +1,10 @@
 """One side goes away in the middle: what the other one hears, and that no outcome is told that is not known."""
 
 import socket
+import threading
 
 import pytest
-from tools.real import Mta, Peer, RealProxy, Remote
+from tools.real import WAIT_S, Mta, Peer, RealProxy, Remote
 
 ENVELOPE = [b"MAIL FROM:<a@src.test>", b"RCPT TO:<b@dst.test>", b"DATA"]
 OK = {b"MAIL": b"250 2.1.0 ok", b"RCPT": b"250 2.1.5 ok", b"DATA": b"354 go on"}
@@ -178,11 +179,52 @@ def test_an_mta_that_vanishes_behind_its_dot_leaves_the_outcome_in_the_log(proxy
     assert " messages=1 " in proxy.wait_for(f"session({mta.session}/1): end")
 
 
-def test_a_remote_that_is_silent_for_too_long_is_421(runtime, folder, remote):
-    with RealProxy(runtime, folder, "timeouts { mail 300ms }") as proxy, Mta(proxy) as mta:
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "end"])
+def test_a_remote_that_is_silent_for_too_long_is_421(runtime, folder, remote, step):
+    with RealProxy(runtime, folder, f"timeouts {{ {step.lower()} 300ms }}") as proxy, Mta(proxy) as mta:
         peer = mta.is_joined(remote)
-        walk(mta, peer, "MAIL")
+        walk(mta, peer, step)
+        if step == "end":
+            mta.say(mta.client.say_body(BODY))
         reply = mta.reply()
-        assert (reply.code, reply.lines[0][:5]) == (421, b"4.4.2")
+        assert reply.code == 421
+        assert reply.lines[0].startswith(b"4.4.2 gaproxy: the remote was silent for too long")
+        assert (b"outcome unknown" in reply.lines[0]) is (step == "end")
         goes_on(mta)
         assert end(proxy, mta) == "remote_timeout"
+
+
+@pytest.mark.parametrize("step", ["idle", "body"])
+def test_an_mta_that_is_silent_for_too_long_is_closed(runtime, folder, remote, step):
+    with RealProxy(runtime, folder, f"timeouts {{ {step} 300ms }}") as proxy, Mta(proxy) as mta:
+        peer = mta.is_joined(remote)
+        if step == "body":
+            walk(mta, peer, "body")
+            mta.say(b"Subject: x")
+        assert mta.at_end()
+        said = peer.rest() if step == "body" else peer.line()
+        assert said == {"body": b"Subject: x", "idle": b"QUIT"}[step]
+        assert end(proxy, mta) == "mta_silent"
+
+
+GONE = b"4.4.2 gaproxy: the remote closed the connection ["
+LAST_WORDS = [
+    (Peer.close, GONE),
+    (Peer.reset, GONE),
+    (lambda peer: peer.say(b"552 5.3.4 too big"), b"4.4.2 gaproxy: the remote said 552 out of turn ["),
+    (lambda peer: peer.say(b"421 4.3.2 going down"), b"4.3.2 going down"),
+]
+
+
+@pytest.mark.parametrize(("going", "told"), LAST_WORDS)
+def test_a_large_body_is_read_to_its_end_though_nobody_wants_it(mta, remote, going, told):
+    peer = mta.is_joined(remote)
+    walk(mta, peer, "body")
+    sending = threading.Thread(target=mta.say, args=(mta.client.say_body(b"hello\r\n" * 3_000_000),))
+    sending.start()
+    peer.until(b"hello\r\n" * 1000)
+    going(peer)
+    reply = mta.reply()
+    sending.join(WAIT_S)
+    assert (reply.code, reply.lines[0][: len(told)]) == (421, told)
+    goes_on(mta)

@@ -79,6 +79,7 @@ class RealProxy:
             f"remote_allow 127.0.0.0/8, ::1\nremote_ports {PORT}, {DOOR_PORT}, 465\n{config}\n"
         )
         self.log: list[str] = []
+        self.over = False  # there will be no more of it
         self.news = threading.Condition()
         self.process = subprocess.Popen(
             serve(runtime, path),
@@ -91,15 +92,24 @@ class RealProxy:
         self.reader.start()
 
     def __enter__(self) -> Self:
-        self.wait_for("configuration adopted")
+        try:
+            self.wait_for("configuration adopted")
+            self.begun_bytes = self.peak_bytes()
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+        if kind is None:
+            assert [line for line in self.log if not ORDINARY.match(line)] == []
+
+    def end(self) -> None:
+        """At once, and the log to its last line."""
         self.process.kill()
         self.process.wait(WAIT_S)
         self.reader.join(WAIT_S)
-        if kind is None:
-            assert [line for line in self.log if not ORDINARY.match(line)] == []
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -108,17 +118,24 @@ class RealProxy:
                 with self.news:
                     self.log.append(line.rstrip("\n"))
                     self.news.notify_all()
+        with self.news:
+            self.over = True
+            self.news.notify_all()
 
     def wait_for(self, words: str) -> str:
-        """The first line of the log in which these words stand."""
+        """The first line of the log in which these words stand, now or later."""
         with self.news:
-            assert self.news.wait_for(lambda: self._found(words) is not None, WAIT_S), self.log
+            self.news.wait_for(lambda: self.over or self._found(words) is not None, WAIT_S)
             found = self._found(words)
-            assert found is not None
+            assert found is not None, self.log
             return found
 
     def _found(self, words: str) -> str | None:
         return next((line for line in self.log if words in line), None)
+
+    def grown_bytes(self) -> int:
+        """How much more memory it ever held than at its beginning."""
+        return self.peak_bytes() - self.begun_bytes
 
     def peak_bytes(self) -> int:
         """The most memory that it ever held."""
