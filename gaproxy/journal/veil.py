@@ -4,7 +4,8 @@ Does not know how a page is spelled, or where it goes.
 
 What a remote says is written as it came. What came in is written only as far as a session heard it, or looked at it in
 vain: the row in force then says what is secret in it. Bytes that nobody looked at, such as those of a body that came
-too early, are zeros of the same length. They may still be heard in a later step, which then reveals them.
+too early or of what came instead of TLS, are zeros of the same length. They may still be heard in a later step, which
+then reveals them.
 """
 
 from collections import deque
@@ -17,7 +18,7 @@ from gaproxy.journal.page import Reveal, Speech, spoken, with_spoken
 from gaproxy.journal.veiled_config import without_secrets
 from gaproxy.proto.actions import Action, Send
 from gaproxy.proto.doors.credentials import Verdict
-from gaproxy.proto.events import Closed, ConfigRead, Event
+from gaproxy.proto.events import Closed, ConfigRead, Event, SecureFailed
 from gaproxy.proto.seating import Connection
 from gaproxy.proto.session import Cut, Session
 
@@ -97,6 +98,8 @@ class Veil:
         """The fact that the machine heard just now, as it may be written."""
         if isinstance(fact, ConfigRead):
             return evolve(fact, text=without_secrets(fact.text))
+        if isinstance(fact, SecureFailed) and came_in(fact.id):
+            return evolve(fact, seen=b"0" * len(fact.seen))
         if isinstance(fact, Speech) and came_in(fact.id):
             return with_spoken(fact, bytes(self.piece.written))
         return fact

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
 from gaproxy.proto import events
-from gaproxy.proto.actions import Adopt, Exit, Listener, Note, Prepare, ReadConfig
+from gaproxy.proto.actions import Adopt, Certificate, Exit, Listener, Note, Prepare, ReadConfig
+from gaproxy.proto.config.directives import AUTO
 from gaproxy.proto.config.reload import Reload
-from gaproxy.proto.config.settings import Settings
+from gaproxy.proto.config.settings import Settings, plain_text_warnings
 from gaproxy.proto.doors.admission import Admission
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
@@ -89,8 +90,9 @@ class Caretaker:
         if wanted is None:
             self.refuse([f"{self.reload.filename}:{fault}" for fault in faults])
             return
-        listeners = tuple(Listener(one.name, one.address) for one in wanted.listeners)
-        self.seating.order(Prepare(listeners, (wanted.capture[0],) if wanted.capture else ()))
+        listeners = tuple(Listener(one.name, one.address, wanted.native_tls) for one in wanted.listeners)
+        directories = (wanted.capture[0],) if wanted.capture else ()
+        self.seating.order(Prepare(listeners, directories, wanted_certificate(wanted)))
 
     def prepared(self, event: events.Prepared) -> None:
         if self.stopping:
@@ -98,10 +100,13 @@ class Caretaker:
         elif event.problems:
             self.refuse(event.problems)
         else:
-            self.adopt(self.reload.adopt())
+            self.adopt(self.reload.adopt(), event.certificate_sha256)
 
-    def adopt(self, settings: Settings) -> None:
-        """From here on these settings hold: new sessions begin with them, and so does every wait."""
+    def adopt(self, settings: Settings, shown: str) -> None:
+        """From here on these settings hold: new sessions begin with them, and so does every wait.
+
+        `shown`: fingerprint of the certificate of our listeners, or "".
+        """
         listeners = tuple(one.address for one in settings.listeners)
         self.policy = Policy(
             settings.source_ips, settings.remote_ports, settings.remote_allow, settings.remote_deny, listeners
@@ -111,7 +116,10 @@ class Caretaker:
         self.seating.timeouts = settings.timeouts
         self.seating.verbose = settings.log_verbose
         self.seating.order(Adopt(settings.capture, settings.log_format))
-        self.seating.mention("adopted", {"listeners": ",".join(one.name for one in settings.listeners)})
+        told = {"listeners": ",".join(one.name for one in settings.listeners)}
+        self.seating.mention("adopted", told | ({"certificate_sha256": shown} if shown else {}))
+        for warning in () if shown else plain_text_warnings(settings):
+            self.seating.mention("config_warning", {"text": f"{self.reload.filename}: {warning}"})
         for name in (STATUS, REPEATS):
             if name not in self.seating.patience:
                 self.alarm(name, HOUSE_S[name])
@@ -214,3 +222,11 @@ class Caretaker:
         """Transactions that end without their final reply; those of them whose dot was sent."""
         relays = [one.relay for one in self.seating.seats if isinstance(one, Near) and one.relay.in_transaction]
         return {"cut": len(relays), "unknown": sum(relay.awaits_outcome() for relay in relays)}
+
+
+def wanted_certificate(settings: Settings) -> Certificate:
+    """The certificate that the settings name; one of our own making, needed or not, where they name none."""
+    named = settings.tls_certificate
+    if named is None or named == AUTO:
+        return Certificate(needed=named == AUTO or settings.native_tls == "required")
+    return Certificate(named, settings.tls_key or named, needed=True)

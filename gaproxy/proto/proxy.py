@@ -159,14 +159,16 @@ class Proxy:
             self.seating.tell(session, self.seating.unseat, session)
 
     def secured(self, event: events.Secured) -> None:
-        caller = self.session(event.id, Caller)
-        if caller is not None:
-            self.seating.tell(caller, caller.secured, event.version, event.cipher, event.names, event.verified)
+        session = self.seating.connections[event.id].session
+        if isinstance(session, Caller):
+            self.seating.tell(session, session.secured, event.version, event.cipher, event.names, event.verified)
+        elif isinstance(session, NativeDoor):
+            self.seating.tell(session, session.secured, event.version, event.certificate_sha256)
 
     def secure_failed(self, event: events.SecureFailed) -> None:
-        caller = self.session(event.id, Caller)
-        if caller is not None:
-            self.seating.tell(caller, caller.unsecured, event.kind, event.text)
+        session = self.seating.connections[event.id].session
+        if isinstance(session, Caller | NativeDoor):
+            self.seating.tell(session, session.unsecured, event.kind, event.text)
 
     def relaying(self, event: events.Relaying) -> None:
         near = self.session(event.id, Near)

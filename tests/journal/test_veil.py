@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tools.every_split import every_split
-from tools.talk import CONFIG, SECRET, accepted, auth, hello, opening, welcome
+from tools.talk import CERTIFICATE, CONFIG, SECRET, accepted, auth, hello, opening, welcome
 
 from gaproxy.journal.veil import VEILED, veiled
+from gaproxy.proto.doors.credentials import certificate_binding
 from gaproxy.proto.doors.native import NativeDoor
-from gaproxy.proto.events import Closed, Connected, Ended, Received, Relayed, Relaying
+from gaproxy.proto.events import Closed, Connected, Ended, Received, Relayed, Relaying, Secured, SecureFailed
 from gaproxy.proto.relay import NEAR
 
 PROOF = auth().removeprefix(b"AUTH proof=").strip()
@@ -60,6 +61,27 @@ def test_a_handshake_in_one_piece_or_byte_by_byte_is_told_alike(tape):
             one.hear(Received(1, piece))
         assert not any(tells(one.written(), secret) for secret in (SECRET.encode(), PROOF, OURS))
         assert one.replayed() is None
+
+
+def test_what_came_instead_of_tls_is_nobodys_business(tape):
+    one = tape()
+    one.hear(accepted())
+    one.hear(SecureFailed(1, "plain_text", "plain text where TLS is required", SECRET.encode()))
+    assert one.last_note("native:").endswith(" reason=plain_text")
+    assert not tells(one.written(), SECRET.encode())
+    assert one.replayed() is None
+
+
+def test_proofs_over_tls_are_no_more_told_than_others(tape):
+    one = tape()
+    one.hear(accepted())
+    one.hear(Secured(1, "TLSv1.3", "TLS_AES_256_GCM_SHA384", CERTIFICATE, (), False))
+    one.hear(Received(1, hello()))
+    proof = auth(binding=certificate_binding(CERTIFICATE))
+    (answer,) = one.hear(Received(1, proof))
+    ours = re.search(rb"proof=([0-9a-f]{64})", answer.data)[1]
+    assert not any(tells(one.written(), secret) for secret in (SECRET.encode(), proof[11:-2], ours))
+    assert one.replayed() is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 from tools.talk import (
+    CERTIFICATE,
     CHALLENGE,
     CONFIG,
     DATA,
@@ -20,18 +21,25 @@ from tools.talk import (
     with_mta,
 )
 
-from gaproxy.proto.actions import Adopt, Close, Exit, Hear, Hold, Listener, Note, Prepare, ReadConfig, Send
+from gaproxy.proto.actions import Adopt, Certificate, Close, Exit, Hear, Hold, Listener, Note, Prepare, ReadConfig, Send
 from gaproxy.proto.doors.credentials import Keyring
 from gaproxy.proto.events import Closed, ConfigRead, Event, Prepared, Received, Relayed, Signalled
 from gaproxy.proto.patience import SECOND
 from gaproxy.proto.proxy import Proxy
 
 OK = b"250 ok\r\n"
-HERE = Listener(LISTENER, ("127.0.0.1", 807))
-THERE = Listener("127.0.0.1:808", ("127.0.0.1", 808))
+HERE = Listener(LISTENER, ("127.0.0.1", 807), "either")
+THERE = Listener("127.0.0.1:808", ("127.0.0.1", 808), "either")
 START, TERM, INT, HUP = Signalled("START", bytes(16)), Signalled("TERM"), Signalled("INT"), Signalled("HUP")
+PREPARED = Prepared((), CERTIFICATE)
+A_PEM = Certificate("a.pem", "a.pem", needed=True)
 TWO_LISTENERS = CONFIG + f'listen "{THERE.name}"\n'
 OTHER_SECRET = "another-secret-of-the-tests-and-no-other"
+
+
+def prepare(*listeners: Listener, directories: tuple[str, ...] = (), certificate: Certificate | None = None) -> Prepare:
+    """What a configuration without a word about TLS comes to."""
+    return Prepare(listeners, directories, certificate or Certificate())
 
 
 def fresh(*facts: Event) -> tuple[Proxy, list[object]]:
@@ -46,18 +54,18 @@ def fresh(*facts: Event) -> tuple[Proxy, list[object]]:
 
 
 def test_boot_is_a_reload_from_nothing():
-    _, answers = fresh(START, ConfigRead(CONFIG), Prepared())
+    _, answers = fresh(START, ConfigRead(CONFIG), PREPARED)
     assert answers == [
         ReadConfig("gaproxy.conf"),
-        Prepare((HERE,)),
+        prepare(HERE),
         Adopt(),
-        "gaproxy: configuration adopted listeners=127.0.0.1:807",
+        f"gaproxy: configuration adopted listeners=127.0.0.1:807 certificate_sha256={CERTIFICATE}",
     ]
 
 
 def test_a_journal_that_is_asked_for_is_prepared_and_adopted():
     _, answers = fresh(START, ConfigRead(CONFIG + 'capture { directory "journals"; max_size 1m }\n'), Prepared())
-    assert answers[1:3] == [Prepare((HERE,), ("journals",)), Adopt(("journals", 1_048_576))]
+    assert answers[1:3] == [prepare(HERE, directories=("journals",)), Adopt(("journals", 1_048_576))]
 
 
 def test_without_a_configuration_the_house_does_not_open():
@@ -82,7 +90,7 @@ def test_where_nothing_can_be_listened_at_the_house_does_not_open():
 def test_a_warning_is_told_and_keeps_nobody_out():
     _, answers = fresh(START, ConfigRead(CONFIG.replace("127.0.0.0/8", "127.0.0.9/8")))
     assert isinstance(answers[1], str) and answers[1].startswith("gaproxy: configuration warning text=gaproxy.conf:3:")
-    assert answers[2] == Prepare((HERE,))
+    assert answers[2] == prepare(HERE)
 
 
 @pytest.mark.parametrize("signal", [TERM, INT])
@@ -97,9 +105,10 @@ def test_a_house_that_is_not_open_yet_closes_at_once(signal):
 def test_a_reload_changes_what_is_listened_at():
     talk = Talk()
     talk.tell(HUP, ReadConfig("gaproxy.conf"))
-    talk.tell(ConfigRead(TWO_LISTENERS), Prepare((HERE, THERE)))
-    talk.tell(Prepared(), Adopt())
-    assert talk.notes[-1] == "gaproxy: configuration adopted listeners=127.0.0.1:807,127.0.0.1:808"
+    talk.tell(ConfigRead(TWO_LISTENERS), prepare(HERE, THERE))
+    talk.tell(PREPARED, Adopt())
+    told = "gaproxy: configuration adopted listeners=127.0.0.1:807,127.0.0.1:808 certificate_sha256="
+    assert talk.notes[-1] == told + CERTIFICATE
 
 
 @pytest.mark.parametrize(
@@ -124,10 +133,10 @@ def test_a_signal_during_a_reload_makes_one_more_and_only_one():
     talk = Talk()
     talk.tell(HUP, ReadConfig("gaproxy.conf"))
     talk.tell(HUP)
-    talk.tell(ConfigRead(CONFIG), Prepare((HERE,)))
+    talk.tell(ConfigRead(CONFIG), prepare(HERE))
     talk.tell(HUP)
     talk.tell(Prepared(), Adopt(), ReadConfig("gaproxy.conf"))
-    talk.tell(ConfigRead(CONFIG), Prepare((HERE,)))
+    talk.tell(ConfigRead(CONFIG), prepare(HERE))
     talk.tell(Prepared(), Adopt())
 
 
@@ -177,6 +186,79 @@ def test_a_changed_time_out_holds_for_the_next_wait():
     talk.tell(Received(1, MAIL), Send(2, MAIL))
     talk.wait(0.9)
     assert talk.hear(Received(2, OK)) == [Send(1, OK)]
+
+
+# The certificate.
+
+MADE = "cannot make a certificate for TLS: the package cryptography is not installed: pip install 'gaproxy[tls]'"
+NO_TLS = (
+    "gaproxy: configuration warning text=gaproxy.conf: there is no TLS on `listen`: no tls_certificate is given, "
+    "and to make one takes pip install 'gaproxy[tls]'"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "mode", "certificate"),
+    [
+        ("", "either", Certificate()),
+        ("native_tls either", "either", Certificate()),
+        ("native_tls required", "required", Certificate(needed=True)),
+        ("tls_certificate auto", "either", Certificate(needed=True)),
+        ("tls_certificate one.pem", "either", Certificate("one.pem", "one.pem", needed=True)),
+        ("tls_certificate a.pem; tls_key a.key; native_tls required", "required", Certificate("a.pem", "a.key", True)),
+    ],
+)
+def test_what_the_configuration_says_of_tls_is_prepared(words, mode, certificate):
+    _, answers = fresh(START, ConfigRead(CONFIG + words))
+    assert answers[1] == prepare(Listener(HERE.name, HERE.address, mode), certificate=certificate)
+
+
+def test_without_a_certificate_the_house_opens_in_plain_text_and_says_so():
+    _, answers = fresh(START, ConfigRead(CONFIG), Prepared())
+    assert answers[2:] == [Adopt(), "gaproxy: configuration adopted listeners=127.0.0.1:807", NO_TLS]
+
+
+@pytest.mark.parametrize("place", ["0.0.0.0:807", "[::]:807", "8.8.8.8:807", "100.64.0.1:807", "[2600::1]:807"])
+def test_plain_text_at_a_public_address_is_told_apart(place):
+    _, answers = fresh(START, ConfigRead(CONFIG + f'listen "{place}"\n'), Prepared())
+    told = f"{place} may be public, and is plain text: what follows the proofs can be read and changed"
+    assert answers[-2:] == [NO_TLS, f"gaproxy: configuration warning text=gaproxy.conf: {told}"]
+
+
+@pytest.mark.parametrize("place", ["10.0.0.1:807", "192.168.0.1:807", "[fd00::1]:807", "[::1]:807", "[fe80::1]:807"])
+def test_plain_text_among_neighbours_is_not(place):
+    _, answers = fresh(START, ConfigRead(CONFIG + f'listen "{place}"\n'), Prepared())
+    assert answers[-1] == NO_TLS
+
+
+def test_with_a_certificate_a_public_address_is_nothing_to_warn_of():
+    _, answers = fresh(START, ConfigRead(CONFIG + 'listen "8.8.8.8:807"\n'), PREPARED)
+    assert "warning" not in str(answers)
+
+
+def test_a_certificate_that_is_needed_and_cannot_be_made_keeps_the_house_shut():
+    _, answers = fresh(START, ConfigRead(CONFIG + "native_tls required\n"), Prepared((MADE,)))
+    assert answers[2:] == [f"gaproxy: configuration refused text={MADE}", Exit(1)]
+
+
+def test_a_reload_takes_a_renewed_certificate():
+    talk = Talk()
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    renewed = "ef" * 32
+    talk.tell(ConfigRead(CONFIG + "tls_certificate a.pem"), prepare(HERE, certificate=A_PEM))
+    talk.tell(Prepared((), renewed), Adopt())
+    assert talk.notes[-1].endswith(f" certificate_sha256={renewed}")
+
+
+def test_a_reload_with_a_certificate_that_cannot_be_used_changes_nothing():
+    talk = Talk()
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(ConfigRead(CONFIG + "tls_certificate a.pem"), prepare(HERE, certificate=A_PEM))
+    problem = "cannot use the certificate a.pem with the key a.pem: key values mismatch"
+    talk.tell(Prepared((problem,)))
+    assert talk.notes[-1] == f"gaproxy: configuration refused text={problem}"
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(ConfigRead(CONFIG), prepare(HERE))
 
 
 # The status lines.
@@ -309,7 +391,7 @@ def test_a_configuration_that_comes_when_the_house_is_closing_opens_no_listener(
 def test_listeners_that_were_being_prepared_when_the_house_closes_are_let_go():
     talk = in_body()
     talk.hear(HUP)
-    talk.tell(ConfigRead(TWO_LISTENERS), Prepare((HERE, THERE)))
+    talk.tell(ConfigRead(TWO_LISTENERS), prepare(HERE, THERE))
     talk.tell(TERM, Prepare(()))
     talk.tell(Prepared(), Adopt())
     talk.tell(Prepared(), Adopt())

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from gaproxy import __version__
 from gaproxy.proto.actions import Action, Note, Send
-from gaproxy.proto.doors.credentials import Keyring, Keys, mta_proof, proxy_proof
+from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keyring, Keys, mta_proof, proxy_proof
 from gaproxy.proto.events import Accepted, ConfigRead, Connected, Elapsed, Event, Prepared, Received, Signalled
 from gaproxy.proto.patience import SECOND
 from gaproxy.proto.proxy import Proxy
@@ -20,6 +20,7 @@ auth_shared_secret "{SECRET}"
 remote_allow 192.0.2.0/24, 2001:db8::/32
 remote_ports 25, 465
 """
+CERTIFICATE = "cd" * 32  # its fingerprint
 START_NS = 1_000 * SECOND
 ENTROPY = bytes(range(48))
 CLIENT = ("127.0.0.9", 40112)
@@ -43,7 +44,7 @@ class Talk:
         self.notes: list[str] = []
         self.hear(Signalled("START", bytes(16)))
         self.hear(ConfigRead(config))
-        self.hear(Prepared())
+        self.hear(Prepared((), CERTIFICATE))
 
     def hear(self, event: Event) -> list[Action]:
         """Tell a fact; the orders, but for the notes."""
@@ -77,12 +78,13 @@ CHALLENGE = f"CHALLENGE v=1 nonce={ENTROPY[:32].hex()}\r\n".encode()
 SESSION = ENTROPY[32:40].hex()
 
 
-def auth(secret: str = SECRET, role: str = "smtp", node: str = "mta-1") -> bytes:
-    return f"AUTH proof={mta_proof(secret, hello(role, node), CHALLENGE)}\r\n".encode()
+def auth(secret: str = SECRET, role: str = "smtp", node: str = "mta-1", binding: bytes = PLAIN_BINDING) -> bytes:
+    return f"AUTH proof={mta_proof(secret, hello(role, node), CHALLENGE, binding)}\r\n".encode()
 
 
-def welcome(secret: str = SECRET, role: str = "smtp", node: str = "mta-1") -> bytes:
-    proof = proxy_proof(secret, hello(role, node), CHALLENGE, auth(secret, role, node))
+def welcome(secret: str = SECRET, role: str = "smtp", node: str = "mta-1", binding: bytes = PLAIN_BINDING) -> bytes:
+    said = auth(secret, role, node, binding)
+    proof = proxy_proof(secret, hello(role, node), CHALLENGE, said, binding)
     return f"WELCOME proof={proof} session={SESSION} agent=gaproxy/{__version__} caps= ping_ms=5000\r\n".encode()
 
 

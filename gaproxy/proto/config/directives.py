@@ -53,6 +53,8 @@ def _timeout(name: str, default: str, help: str, section: str = "") -> Directive
     return Directive(name, DURATION, help, default, unit="seconds", section=section)
 
 
+AUTO = "auto"  # as a tls_certificate: one of our own making
+
 TIMEOUTS = (
     _timeout("connect", "30s", "one attempt to connect to one address"),
     _timeout("total", "60s", "all addresses of one request, up to the remote's last EHLO; it cuts those below"),
@@ -87,6 +89,20 @@ DIRECTIVES: tuple[Directive | Block, ...] = (
     Directive("auth_shared_secret", SECRET, "the secret that proxy and MTAs share", unit="characters", required=True),
     Directive(
         "auth_shared_secret_previous", SECRET, "a secret that is accepted too, while secrets rotate", unit="characters"
+    ),
+    Directive(
+        "tls_certificate",
+        STRING,
+        f"the certificate of `listen`: a file (PEM, its chain behind it), or `{AUTO}`: made in memory at the start; "
+        "MTAs may trust it because the proofs of both sides are bound to it",
+        without=f"{AUTO} where the extra tls is installed, else no TLS and a warning in the log",
+    ),
+    Directive("tls_key", STRING, "the file of its key (PEM, no passphrase)", without="in the file of the certificate"),
+    Directive(
+        "native_tls",
+        choice("word", either="either", required="required"),
+        "whether MTAs may still speak plain text on `listen`, where there is a certificate",
+        "either",
     ),
     Directive("log_verbose", SWITCH, "log the SMTP dialogue, without bodies", "no"),
     Directive(

@@ -5,14 +5,14 @@ it may be the secret.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 from attrs import Factory, define, evolve, frozen
 
-from gaproxy.proto.config.directives import DIRECTIVES, TIMEOUTS, Block, Directive
+from gaproxy.proto.config.directives import AUTO, DIRECTIVES, TIMEOUTS, Block, Directive
 from gaproxy.proto.config.grammar import Fault, Statement, Word, parse
 from gaproxy.proto.config.values import SECRET_LENGTH, ListenAddress, Network, Secret
 
@@ -21,12 +21,16 @@ from gaproxy.proto.config.values import SECRET_LENGTH, ListenAddress, Network, S
 class Settings:
     """What a run goes by. `secrets`: the current one, then the previous. `timeouts`: name → seconds.
 
-    `source_ips`: None is any local address. `remote_deny`: beyond the addresses that are denied anyway.
+    `tls_certificate`: a file, AUTO, or None: AUTO where it can be had. `source_ips`: None is any local address.
+    `remote_deny`: beyond the addresses that are denied anyway.
     """
 
     listeners: tuple[ListenAddress, ...]
     allow_from: tuple[Network, ...]
     secrets: tuple[Secret, ...]
+    tls_certificate: str | None
+    tls_key: str | None
+    native_tls: str
     log_verbose: bool
     log_format: str
     source_ips: tuple[Network, ...] | None
@@ -72,6 +76,7 @@ def read_values(text: str) -> tuple[Values, tuple[Fault, ...]]:
     statements, grammar_faults = parse(text)
     reading = _Reading(lines_with_secrets(statements), [_without_unknown_name(fault) for fault in grammar_faults])
     reading.read_level(statements, DIRECTIVES, FILE)
+    reading.blame_lonely_key(statements)
     if reading.faults:
         raise ConfigFaults(tuple(sorted(reading.faults)))
     return reading.values, tuple(sorted(reading.warnings))
@@ -80,6 +85,14 @@ def read_values(text: str) -> tuple[Values, tuple[Fault, ...]]:
 def effective_lines(values: Values) -> tuple[str, ...]:
     """A configuration file that says everything and means the same, but for its secrets: they are hidden."""
     return tuple(line for row in DIRECTIVES for line in _spell(row, values))
+
+
+def plain_text_warnings(settings: Settings) -> Iterator[str]:
+    """What an operator should know where there is no certificate."""
+    yield "there is no TLS on `listen`: no tls_certificate is given, and to make one takes pip install 'gaproxy[tls]'"
+    for listener in settings.listeners:
+        if listener.is_public:
+            yield f"{listener.name} may be public, and is plain text: what follows the proofs can be read and changed"
 
 
 @define
@@ -165,6 +178,13 @@ class _Reading:
             self.warnings.append(Fault(word.line, word.column, path, doubt))
         return value
 
+    def blame_lonely_key(self, statements: Iterable[Statement]) -> None:
+        """A key is of no use without the certificate that it belongs to."""
+        names = {statement.name.text: statement.name for statement in statements}
+        lonely = "tls_certificate" not in names or self.values["tls_certificate"] == AUTO
+        if lonely and self.values["tls_key"] is not None:
+            self._blame(names["tls_key"], "tls_key", "stands without its certificate: tls_certificate must name a file")
+
     def _blame(self, word: Word, path: str, text: str) -> None:
         self.faults.append(Fault(word.line, word.column, path, text))
 
@@ -247,6 +267,9 @@ def _compose(values: Values) -> Settings:
         listeners=values["listen"],
         allow_from=values["allow_from"],
         secrets=tuple(secret for secret in secrets if secret is not None),
+        tls_certificate=values["tls_certificate"],
+        tls_key=values["tls_key"],
+        native_tls=values["native_tls"],
         log_verbose=values["log_verbose"],
         log_format=values["log_format"],
         source_ips=values["source_ips"],

@@ -42,6 +42,12 @@ class ListenAddress:
     name: str = field(eq=False)
     address: tuple[str, int]
 
+    @property
+    def is_public(self) -> bool:
+        """Whether others than our neighbours may reach it; every address may be a public one."""
+        address = ip_address(self.address[0])
+        return address.is_unspecified or not address.is_private
+
 
 def _sure(text: str) -> str:
     return ""

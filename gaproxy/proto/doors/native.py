@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from gaproxy import __version__
 from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust
-from gaproxy.proto.doors.credentials import Keys
+from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keys, certificate_binding
 from gaproxy.proto.doors.native_words import (
     Hello,
     OpenFault,
@@ -69,6 +69,8 @@ class NativeDoor(Session):
         self.client = f"[{client[0]}]:{client[1]}" if ":" in client[0] else f"{client[0]}:{client[1]}"
         self.nonce = entropy[:32].hex()
         self.name = entropy[32:40].hex()
+        self.tls = "none"
+        self.binding = PLAIN_BINDING
         self.transcript: tuple[bytes, bytes] = (b"", b"")
         self.node = ""
         self.role = ""
@@ -114,6 +116,20 @@ class NativeDoor(Session):
         """We begin to read."""
         self.become(STRANGER)
 
+    def secured(self, version: str, certificate_sha256: str) -> None:
+        """TLS stands, before any word. `certificate_sha256`: of the certificate that we showed."""
+        self.tls = version
+        self.binding = certificate_binding(certificate_sha256)
+
+    def unsecured(self, kind: str, text: str) -> None:
+        """There is no TLS, and nobody to tell: the peer has not greeted yet."""
+        if kind == "plain_text":
+            self.mention_refusal("plain_text")
+        else:
+            self.mention_refusal("tls", text=text)
+        self.become(LEFT)
+        self.ask(Leave())
+
     def hello(self, line: bytes) -> None:
         hello = read_hello(line)
         refusal = refuses_version(hello)
@@ -130,7 +146,7 @@ class NativeDoor(Session):
         self.ask(Say(challenge))
 
     def auth(self, line: bytes) -> None:
-        verdict = self.keys.judge(*self.transcript, line + b"\r\n", read_auth(line))
+        verdict = self.keys.judge(*self.transcript, line + b"\r\n", read_auth(line), self.binding)
         if not verdict.ok:
             self.doom("wrong_proof")
             return
@@ -138,15 +154,16 @@ class NativeDoor(Session):
         self.ask(Trust())
         welcome = render("WELCOME", proof=verdict.proof, session=self.name, agent=AGENT, caps="", ping_ms=PING_MS)
         self.ask(Say(welcome))
-        fields = {"node": self.node, "client": self.client, "secret": "current" if verdict.which == 0 else "previous"}
-        self.ask(Mention("native_authenticated", {"session": self.name, **fields}))
+        fields = {"session": self.name, "node": self.node, "client": self.client, "tls": self.tls}
+        fields["secret"] = "current" if verdict.which == 0 else "previous"
+        self.ask(Mention("native_authenticated", fields))
         if self.role != "smtp":
             raise WordFault("bad_state", f"role={self.role} is not served by this version", fatal=True)
         if self.draining:
             self.go_away("drain")
 
     def no_auth(self, line: bytes) -> None:
-        self.keys.judge(*self.transcript, line + b"\r\n", "")
+        self.keys.judge(*self.transcript, line + b"\r\n", "", self.binding)
         self.doom("no_proof")
 
     def refuse_version(self, text: str) -> None:
@@ -160,8 +177,9 @@ class NativeDoor(Session):
         self.ask(Distrust())
         self.mention_refusal(reason)
 
-    def mention_refusal(self, reason: str) -> None:
-        self.ask(Mention("native_refused", {"session": self.name, "client": self.client, "reason": reason}))
+    def mention_refusal(self, reason: str, **more: str) -> None:
+        fields = {"session": self.name, "client": self.client, "reason": reason, **more}
+        self.ask(Mention("native_refused", fields))
 
     # Between two sessions.
 

@@ -260,9 +260,7 @@ def test_one_fault_is_told_once_with_its_place(text):
     assert value(text) == HOSTILE[text]
 
 
-@pytest.mark.parametrize(
-    "name", ["tls_key", "listen_smtp", "throttle", "user", "native_tls", "resolver"]
-)
+@pytest.mark.parametrize("name", ["listen_smtp", "throttle", "user", "resolver"])
 def test_what_a_later_version_knows_is_unknown_today(name):
     assert value(f"{name} x").startswith(f'2:1: found "{name}", which is no directive; ')
 
@@ -343,11 +341,31 @@ def test_what_is_absent_is_told_as_a_comment():
     lines = effective_lines(values)
     assert [line for line in lines if line.startswith("#")] == [
         "# auth_shared_secret_previous: none",
+        "# tls_certificate: auto where the extra tls is installed, else no TLS and a warning in the log",
+        "# tls_key: in the file of the certificate",
         "# source_ips: any local address",
         "# remote_deny: only addresses that are not public",
         "# remote_allow: none",
         "# capture: none",
     ]
+
+
+@pytest.mark.parametrize("more", ["", "tls_certificate auto\n", 'tls_certificate "auto"\n'])
+def test_a_key_without_a_file_of_its_certificate_is_a_fault(more):
+    told = "2:1: tls_key: stands without its certificate: tls_certificate must name a file"
+    assert faults(LEAST + 'tls_key "own.key"\n' + more) == [told]
+
+
+def test_a_key_is_not_blamed_for_a_certificate_that_is_wrong():
+    (told,) = faults(LEAST + 'tls_key "own.key"\ntls_certificate ""\n')
+    assert told.startswith("3:17: tls_certificate: ")
+    (told,) = faults(LEAST + 'tls_key ""\n')
+    assert told.startswith("2:9: tls_key: ")
+
+
+def test_the_files_of_a_certificate_are_told_as_they_stand():
+    found = settings(LEAST + 'tls_certificate "/etc/a b.pem"; tls_key own.key; native_tls required\n')
+    assert (found.tls_certificate, found.tls_key, found.native_tls) == ("/etc/a b.pem", "own.key", "required")
 
 
 def all_directives() -> list[Directive]:

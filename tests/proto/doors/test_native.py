@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 from tools.every_split import every_split
 from tools.talk import (
+    CERTIFICATE,
     CHALLENGE,
     CONFIG,
     DATA,
@@ -32,9 +33,10 @@ from tools.talk import (
 )
 
 from gaproxy.proto.actions import Action, Close, Connect, Hear, Hold, Send
+from gaproxy.proto.doors.credentials import PLAIN_BINDING, certificate_binding
 from gaproxy.proto.doors.native import refuses_version
 from gaproxy.proto.doors.native_words import Hello
-from gaproxy.proto.events import Closed, ConnectFailed, Ended, Received, Signalled
+from gaproxy.proto.events import Closed, ConnectFailed, Ended, Received, Secured, SecureFailed, Signalled
 
 REFUSED = b"ERROR code=auth_failed fatal=yes text=authentication%20failed\r\n"
 OTHER_CLIENT = ("127.0.0.10", 40112)
@@ -58,8 +60,77 @@ def test_an_mta_that_knows_the_secret_is_welcome():
     talk.tell(Received(1, hello()), Send(1, CHALLENGE))
     talk.tell(Received(1, auth()), Send(1, welcome()))
     assert talk.notes[-1] == (
-        f"native: session({SESSION}): authenticated node=mta-1 client=127.0.0.9:40112 secret=current"
+        f"native: session({SESSION}): authenticated node=mta-1 client=127.0.0.9:40112 tls=none secret=current"
     )
+
+
+SECURED = Secured(1, "TLSv1.3", "TLS_AES_256_GCM_SHA384", CERTIFICATE, (), False)
+BOUND = certificate_binding(CERTIFICATE)
+
+
+def test_over_tls_both_proofs_are_bound_to_our_certificate():
+    talk = Talk()
+    talk.tell(accepted())
+    talk.tell(SECURED)
+    talk.tell(Received(1, hello()), Send(1, CHALLENGE))
+    talk.tell(Received(1, auth(binding=BOUND)), Send(1, welcome(binding=BOUND)))
+    assert talk.notes[-1] == (
+        f"native: session({SESSION}): authenticated node=mta-1 client=127.0.0.9:40112 tls=TLSv1.3 secret=current"
+    )
+
+
+@pytest.mark.parametrize(
+    ("secured", "binding"),
+    [(True, PLAIN_BINDING), (True, certificate_binding("ef" * 32)), (False, BOUND)],
+    ids=["said in plain text", "bound to the certificate of somebody in between", "said over TLS"],
+)
+def test_a_proof_of_another_channel_is_a_wrong_one(secured, binding):
+    talk = Talk()
+    talk.hear(accepted())
+    if secured:
+        talk.hear(SECURED)
+    talk.hear(Received(1, hello()))
+    talk.tell(Received(1, auth(binding=binding)))
+    talk.wait(1.0, Send(1, REFUSED), Close(1))
+    assert talk.last_note("native:").endswith(" reason=wrong_proof")
+
+
+def test_another_verb_over_tls_takes_as_long_as_a_wrong_proof():
+    talk = Talk()
+    talk.hear(accepted())
+    talk.hear(SECURED)
+    talk.hear(Received(1, hello()))
+    talk.tell(Received(1, b"OPEN id=7\r\n"))
+    talk.wait(1.0, Send(1, REFUSED), Close(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        ("plain_text", "plain text where TLS is required", "reason=plain_text"),
+        ("handshake", "unsupported protocol", "reason=tls text=unsupported protocol"),
+    ],
+)
+def test_who_comes_without_the_tls_that_is_due_is_closed_in_one_line_and_in_silence(kind, text, told):
+    talk = Talk()
+    talk.tell(accepted())
+    before = len(talk.notes)
+    talk.tell(SecureFailed(1, kind, text, b"GAPROXY/1"), Close(1))
+    assert talk.notes[before:] == [f"native: session({SESSION}): refused client=127.0.0.9:40112 {told}"]
+    talk.tell(Ended(1))
+    talk.tell(Closed(1, "closed"))
+
+
+def test_a_handshake_of_tls_has_the_time_of_ours_and_no_more():
+    talk = Talk()
+    talk.hear(accepted())
+    talk.wait(4.0)
+    talk.tell(SECURED)
+    talk.wait(0.999)
+    talk.wait(0.001, Close(1))
+    assert talk.last_note("native:").endswith(" reason=handshake_timeout")
+    talk.tell(SecureFailed(1, "handshake", "the peer ended the connection", b""))  # nobody is left to hear it
+    talk.tell(SECURED)
 
 
 def test_an_ipv6_client_is_named_in_brackets():

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaproxy.proto.wire.tls import Bios, Tls, client_context, server_context
+from gaproxy.proto.wire.tls import Bios, Tls, client_context, proxy_context, server_context, server_policy
 
 NOW = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 YEARS = datetime.timedelta(days=36500)
@@ -417,3 +417,30 @@ def test_a_certificate_that_cannot_be_used_is_an_os_error(town, tmp_path):
 def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(town):
     with pytest.raises(OSError):
         server_context(*town.self_signed(ec.generate_private_key(ec.SECP256R1()), passphrase=b"secret"))
+
+
+# What a server shows.
+
+
+def test_a_policy_tells_the_certificate_that_a_client_sees(town, certificate):
+    town.server(certificate)  # which leaves its files here
+    policy = server_policy(str(town.folder / "chain.pem"), str(town.folder / "key.pem"))
+    leaf = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+    assert policy.certificate_sha256 == hashlib.sha256(leaf).hexdigest()
+    bios = Bios()
+    client, server = Tls(bios, proxy_context()), Tls(bios, policy.context, True, own_sha256=policy.certificate_sha256)
+    said = client.start()
+    while not server.established:
+        said = server.receive(client.receive(server.receive(said).send).send).send
+    assert server.certificate_sha256 == client.certificate_sha256 == policy.certificate_sha256
+
+
+def test_a_certificate_with_which_nobody_could_agree_is_refused(town):
+    with pytest.raises(OSError, match="no handshake is possible with it: no shared cipher"):
+        server_policy(*town.self_signed(ec.generate_private_key(ec.SECP256K1())))
+
+
+def test_an_mta_may_show_its_proxy_no_trust_and_yet_wants_tls_of_today():
+    context = proxy_context()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
