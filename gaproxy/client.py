@@ -13,7 +13,7 @@ from attrs import frozen
 
 from gaproxy import __version__
 from gaproxy.proto.asks import Tried
-from gaproxy.proto.doors.credentials import PLAIN_BINDING, mta_proof, proxy_proof
+from gaproxy.proto.doors.credentials import PLAIN_BINDING, certificate_binding, mta_proof, proxy_proof
 from gaproxy.proto.doors.native_words import ID_MAX, Line, cut_line, integer, parse_line, render
 from gaproxy.proto.errors import LocalProtocolError, RemoteProtocolError
 from gaproxy.proto.smtp.replies import Reply, cut_reply
@@ -132,8 +132,8 @@ def refuse_bare_ends(data: bytes) -> None:
 class Client:
     """One connection to a proxy, without the connection. Bytes that methods return are to be sent, in that order.
 
-    `nonce`: 64 fresh random lower-case hex digits. `binding`: see `credentials.certificate_binding`.
-    Every method raises LocalProtocolError where the protocol does not allow it now.
+    `nonce`: 64 fresh random lower-case hex digits. Every method raises LocalProtocolError where the protocol does not
+    allow it now.
     """
 
     HEARS: ClassVar[Mapping[str, Mapping[str, str]]] = {
@@ -143,12 +143,10 @@ class Client:
         OPENING: {"READY": "_ready", "FAILED": "_failed", **_BETWEEN},
     }
 
-    def __init__(
-        self, secret: str, node: str, nonce: str, *, agent: str = AGENT, binding: bytes = PLAIN_BINDING
-    ) -> None:
+    def __init__(self, secret: str, node: str, nonce: str, *, agent: str = AGENT) -> None:
         self.state = GREETED
         self._secret = secret
-        self._binding = binding
+        self._binding = PLAIN_BINDING
         self._hello = render(f"GAPROXY/{VERSION}", min=VERSION, node=node, role="smtp", nonce=nonce, agent=agent)
         self._wanted = ""  # the proof that the proxy owes us
         self._buffer = bytearray()
@@ -157,6 +155,12 @@ class Client:
         self._owed: deque[bool] = deque()  # one a reply; whether it is the one to QUIT
 
     # What we say.
+
+    def bind(self, certificate_sha256: str) -> None:
+        """TLS stands: both proofs are for the certificate that was shown (hex SHA-256 of its DER), and no other."""
+        if self.state != GREETED:
+            raise LocalProtocolError(f"no certificate while {self.state}")
+        self._binding = certificate_binding(certificate_sha256)
 
     def hello(self) -> bytes:
         """The first line; the proxy is silent until it has it."""
@@ -487,7 +491,7 @@ class Session(Generic[Whole]):
             await self.command(b"QUIT")
 
     def detach(self) -> Whole:
-        """The plain stream, for another SMTP library, which closes it; this connection to the proxy ends with it.
+        """The stream itself, for another SMTP library, which closes it; this connection to the proxy ends with it.
 
         Before the first command: the remote's greeting is still to be read then, as every library wants it.
         """

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import smtplib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 import aiosmtplib
 import pytest
 import trio
+import trustme
 import uvloop
 from attrs import define, field
 from hypothesis import given
@@ -37,7 +40,7 @@ from gaproxy.client import (
     Welcomed,
 )
 from gaproxy.proto.asks import Tried
-from gaproxy.proto.doors.credentials import Keyring, certificate_binding, mta_proof, proxy_proof
+from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keyring, certificate_binding, mta_proof, proxy_proof
 from gaproxy.proto.doors.native_words import cut_line, parse_line, read_auth, read_hello, render
 from gaproxy.proto.errors import LocalProtocolError, RemoteProtocolError
 from gaproxy.proto.smtp.replies import Reply
@@ -106,9 +109,15 @@ def test_a_challenge_is_answered_by_our_proof():
 
 def test_the_proof_is_bound_to_the_certificate():
     binding = certificate_binding("ab" * 32)
-    client = Client(SECRET, "mta-1", NONCE, binding=binding)
+    client = fresh()
+    client.bind("ab" * 32)
     proof = mta_proof(SECRET, client.hello(), CHALLENGE, binding)
-    assert client.receive(CHALLENGE) == [Challenged(b"AUTH proof=" + proof.encode() + b"\r\n")]
+    auth = b"AUTH proof=" + proof.encode() + b"\r\n"
+    assert client.receive(CHALLENGE) == [Challenged(auth)]
+    with pytest.raises(LocalProtocolError, match="no certificate while PROVED"):
+        client.bind("ab" * 32)
+    ours = proxy_proof(SECRET, client.hello(), CHALLENGE, auth, binding)
+    assert isinstance(client.receive(b"WELCOME proof=" + ours.encode() + b"\r\n")[0], Welcomed)
 
 
 def test_a_welcome_that_proves_the_secret_is_believed():
@@ -429,6 +438,7 @@ class SmallProxy:
     over: bool = False
     resets: bool = False
     full: bool = False
+    binding: bytes = PLAIN_BINDING
     lines: bytes = b""
     _heard: bytearray = field(factory=bytearray)
     _hears: Callable[[], bytes | None] | None = None
@@ -462,7 +472,7 @@ class SmallProxy:
         line = self.line()
         if line is None:
             return None
-        verdict = Keyring((SECRET,)).judge(self.lines, CHALLENGE, line + b"\r\n", read_auth(line))
+        verdict = Keyring((SECRET,)).judge(self.lines, CHALLENGE, line + b"\r\n", read_auth(line), self.binding)
         if not verdict.ok:
             self.over = True
             return render("ERROR", code="auth_failed", fatal="yes", text="authentication failed")
@@ -590,16 +600,26 @@ def answer(peer: socket.socket, proxy: SmallProxy) -> bytes:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    """One connection after the other is answered; each ends where the client's does."""
+    """One connection after the other is answered, by TLS if it begins so; each ends where the client's does."""
     messages: list[bytes] = []
+    certificate = trustme.CA().issue_cert("proxy.example.net")
+    shown = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             while True:
                 peer, _ = listener.accept()
-                with peer, contextlib.suppress(ConnectionError):
-                    if answer(peer, SmallProxy(messages)) == b"STOP":
+                proxy = SmallProxy(messages)
+                with contextlib.suppress(OSError):
+                    if peer.recv(1, socket.MSG_PEEK) == b"\x16":
+                        peer = context.wrap_socket(peer, server_side=True)
+                        proxy.binding = certificate_binding(sha256(shown).hexdigest())
+                    if answer(peer, proxy) == b"STOP":
+                        peer.close()
                         return
+                peer.close()
 
         server = threading.Thread(target=serve)
         server.start()
@@ -620,16 +640,17 @@ PLAIN = {"source": "192.0.2.1", "to": ["203.0.113.5:25"], "helo": "out1.example.
 MESSAGE = b"Subject: x\r\n\r\n.y\r\n"
 
 
-@pytest.fixture(params=RUNTIMES)
+@pytest.fixture(params=[(runtime, tls) for runtime in RUNTIMES for tls in (True, False)], ids=str)
 def on(request, served):
-    """Runs `story(proxy)` with a connection to the small proxy, on each runtime."""
+    """Runs `story(proxy)` with a connection to the small proxy, on each runtime, over TLS and in plain text."""
+    runtime, tls = request.param
 
     def run(story, secret: str = SECRET, node: str = "mta-1"):
         async def connected(connect):
-            async with connect("127.0.0.1", served.port, secret=secret, node=node) as proxy:
+            async with connect("127.0.0.1", served.port, secret=secret, node=node, tls=tls) as proxy:
                 return await story(proxy)
 
-        return RUNTIMES[request.param](connected)
+        return RUNTIMES[runtime](connected)
 
     return run
 
@@ -764,6 +785,56 @@ def test_nobody_listening_is_an_error_of_the_system(runtime):
         RUNTIMES[runtime](story)
 
 
+# Without the TLS that is due.
+
+
+@pytest.fixture
+def stubborn() -> Iterator[int]:
+    """A port at which one caller is told something that is no TLS, or nothing, and hung up on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"220 this is no proxy\r\n")
+
+        server = threading.Thread(target=serve)
+        server.start()
+        yield listener.getsockname()[1]
+        server.join()
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_where_there_is_no_tls_it_fails_and_does_not_go_on_in_plain_text(stubborn, runtime):
+    async def story(connect):
+        async with connect("127.0.0.1", stubborn, secret=SECRET, node="mta-1"):
+            pass
+
+    with pytest.raises(ProxyGone, match=r"^no TLS with the proxy: .*wrong version number"):
+        RUNTIMES[runtime](story)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_proxy_that_ends_in_the_handshake_is_told_as_such(runtime):
+    async def story(connect):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = threading.Thread(target=hang_up, args=[listener])
+            server.start()
+            async with connect(*listener.getsockname(), secret=SECRET, node="mta-1"):
+                pass
+
+    with pytest.raises(ProxyGone, match=r"^no TLS with the proxy: \S+"):
+        RUNTIMES[runtime](story)
+
+
+def hang_up(listener: socket.socket) -> None:
+    """Read what one caller says, and end."""
+    peer, _ = listener.accept()
+    with peer:
+        peer.recv(4096)
+
+
 # Other libraries on the line.
 
 
@@ -788,7 +859,7 @@ def test_smtplib_speaks_on_a_socket_that_is_ready(served):
 def test_aiosmtplib_speaks_on_a_detached_socket(served):
     async def story():
         async with (
-            connect_asyncio("127.0.0.1", served.port, secret=SECRET, node="mta-1") as proxy,
+            connect_asyncio("127.0.0.1", served.port, secret=SECRET, node="mta-1", tls=False) as proxy,
             proxy.open(**PLAIN) as smtp,
             aiosmtplib.SMTP(sock=smtp.detach()) as other,
         ):
@@ -799,10 +870,11 @@ def test_aiosmtplib_speaks_on_a_detached_socket(served):
     assert served.messages == [MESSAGE]
 
 
-def test_a_detached_trio_stream_has_lost_nothing(served):
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_detached_trio_stream_has_lost_nothing(served, tls):
     async def story():
         async with (
-            connect_trio("127.0.0.1", served.port, secret=SECRET, node="mta-1") as proxy,
+            connect_trio("127.0.0.1", served.port, secret=SECRET, node="mta-1", tls=tls) as proxy,
             proxy.open(**PLAIN) as smtp,
         ):
             stream = smtp.detach()
@@ -813,3 +885,23 @@ def test_a_detached_trio_stream_has_lost_nothing(served):
             return heard
 
     assert trio.run(story) == GREETING
+
+
+@pytest.mark.parametrize("runtime", ["asyncio", "uvloop"])
+def test_detached_asyncio_streams_have_lost_nothing(served, runtime):
+    async def story(connect):
+        async with (
+            connect("127.0.0.1", served.port, secret=SECRET, node="mta-1") as proxy,
+            proxy.open(**PLAIN) as smtp,
+        ):
+            reader, writer = smtp.detach()
+        heard = [await reader.readline()]
+        writer.write(b"EHLO a\r\n")
+        heard.append(await reader.readline())
+        writer.close()
+        await writer.wait_closed()
+        return heard
+
+    greeting, ehlo = RUNTIMES[runtime](story)
+    assert greeting == GREETING
+    assert ehlo.startswith(b"250")

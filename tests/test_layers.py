@@ -67,8 +67,8 @@ KNOWS_ONLY: Mapping[str, tuple[str, ...]] = {
     "gaproxy.sockets": ("gaproxy.sockets", "gaproxy.proto.events", "gaproxy.proto.actions", "gaproxy.proto.wire"),
     "gaproxy.runtime_asyncio.driver": ("gaproxy.sockets", "gaproxy.runtime_asyncio"),
     "gaproxy.runtime_trio.driver": ("gaproxy.sockets", "gaproxy.runtime_trio"),
-    "gaproxy.runtime_asyncio.client": ("gaproxy.client", "gaproxy.runtime_asyncio"),
-    "gaproxy.runtime_trio.client": ("gaproxy.client", "gaproxy.runtime_trio"),
+    "gaproxy.runtime_asyncio.client": ("gaproxy.client", "gaproxy.proto.wire.tls", "gaproxy.runtime_asyncio"),
+    "gaproxy.runtime_trio.client": ("gaproxy.client", "gaproxy.proto.wire.tls", "gaproxy.runtime_trio"),
     "gaproxy.runtime_world": (
         "gaproxy.runtime_world",
         "gaproxy.sockets",
