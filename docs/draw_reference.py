@@ -38,7 +38,8 @@ STATUS_MEANINGS: Mapping[str, str] = {
     "direct_remote_smtp": "every 5 seconds: the connections to remotes, in use and held for reuse (none are held yet)",
 }
 MEANINGS: Mapping[str, str] = {
-    "adopted": "this configuration is in force, and these are its listeners; once at start, once for each reload",
+    "adopted": "this configuration is in force, these are its listeners, and this (SHA-256) is their certificate; once "
+    "at start, once for each reload",
     "config_refused": "one line for each problem: at a reload nothing has changed, at the start it is the end",
     "config_warning": "this part of the configuration is in force, but it may not mean what was meant",
     "capture_begun": "a journal of this run is being written to this file",
@@ -51,7 +52,8 @@ MEANINGS: Mapping[str, str] = {
     "log_dropped": "so many lines were not written, since nobody read the log and mail does not wait for it",
     "client_refused": "this client was closed as soon as it came, for this `reason`",
     "client_refused_again": "the same client, for the same `reason`, so many times more in the last minute",
-    "native_authenticated": "an MTA proved that it knows the secret, the `current` or the `previous` one",
+    "native_authenticated": "an MTA proved that it knows the secret, the `current` or the `previous` one, under this "
+    "TLS; `none` is plain text",
     "native_refused": "this connection was closed, for this `reason`",
     "native_refused_again": "the same client, for the same `reason`, so many times more in the last minute",
     "smtp_said": "with `log_verbose yes`: what `mta` or `remote` said, and what was said `to mta` or `to remote`; no "
@@ -69,6 +71,8 @@ REASONS: Mapping[str, Mapping[str, str]] = {
     },
     "native_refused": {
         "other_protocol": "its first bytes are not those of the native protocol",
+        "plain_text": "it begins in plain text, and `native_tls` requires TLS",
+        "tls": "there is no TLS with it, and why (`text`)",
         "version": "proxy and MTA have no version of the protocol in common; the MTA was told who has to move",
         "bad_handshake": "a line of its handshake cannot be read",
         "no_proof": "something else came where the proof belongs",
@@ -109,9 +113,10 @@ EXITS: tuple[Row, ...] = (
     ("0", "done. `serve`: it was told to stop, and did, whatever `cut=` says"),
     (
         "1",
-        "the answer is no. `serve`: the configuration is no use, a listener or a directory is not to be had at the "
-        "start, or a second signal did not let it wait; `check-config`: there are problems; `send`: not taken by the "
-        "remote for every recipient; `demo`: a message did not arrive as it must; `replay`: the orders differ",
+        "the answer is no. `serve`: the configuration is no use, a listener, a directory or the certificate is not to "
+        "be had at the start, or a second signal did not let it wait; `check-config`: there are problems; `send`: not "
+        "taken by the remote for every recipient; `demo`: a message did not arrive as it must; `replay`: the orders "
+        "differ",
     ),
     ("2", "wrong use, in one sentence. `demo`: something is missing on this machine; `replay`: a file is no journal"),
     ("130", "`demo` was interrupted"),
@@ -212,7 +217,9 @@ def options(parser: ArgumentParser) -> list[Action]:
 
 
 def spelled(action: Action) -> str:
-    """`--runtime asyncio|trio`, `FILE`, `FILE…`."""
+    """`--runtime asyncio|trio`, `--plain`, `FILE`, `FILE…`."""
+    if action.nargs == 0:
+        return action.option_strings[0]
     choices = "|".join(map(str, action.choices or ()))
     value = str(action.metavar or choices or action.dest.upper())
     return " ".join([*action.option_strings[:1], value]) + ("…" if action.nargs == "+" else "")

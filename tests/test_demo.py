@@ -47,6 +47,7 @@ def test_every_message_arrives_exactly_once(runtime):
     )
     assert (told.returncode, told.stderr) == (0, ""), told.stdout
     lines = told.stdout.splitlines()
+    assert ", a proxy with TLS (" in lines[0]
     assert [line[:5] for line in lines[1:11]] == [f"{tenth:3} %" for tenth in range(10, 101, 10)]
     rows = [line.split()[:-2] for line in lines[12:15]]  # but for the seconds and the pace
     assert rows == [
@@ -147,7 +148,7 @@ def test_all_is_well_where_all_is_well(capsys):
         "mta-1  127.0.0.11         2             2            2  TLSv1.3     0.50           4",
         "mta-2  127.0.0.12         1             1            1  TLSv1.3     0.25           4",
         "all                       3             3            3  TLSv1.3     0.50           6",
-        "Every message arrived exactly once, byte for byte, under TLS, from the IP that its MTA asked for.",
+        "Every message arrived exactly once, byte for byte, under TLS all the way, from the IP that its MTA asked for.",
     ]
 
 

@@ -36,7 +36,10 @@ def add(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     parser.add_argument("--source", metavar="IP", required=True, action="append", help="leave from this address")
     parser.add_argument("--to", metavar="IP:PORT[/HOST]", required=True, action="append", help="tried in this order")
     parser.add_argument("--helo", metavar="NAME", required=True)
-    parser.add_argument("--tls", choices=("none", "may", "encrypt", "verify"), default="may", help="default: may")
+    parser.add_argument(
+        "--tls", choices=("none", "may", "encrypt", "verify"), default="may", help="with the remote; default: may"
+    )
+    parser.add_argument("--plain", action="store_true", help="speak plain text with the proxy, and not TLS")
     parser.add_argument("--mail-from", metavar="ADDRESS", required=True)
     parser.add_argument("--rcpt", metavar="ADDRESS", required=True, action="append")
     parser.add_argument("--patience", metavar="SECONDS", type=float, default=PATIENCE_S, help="default: 600")
@@ -118,7 +121,7 @@ def send_on_asyncio(arguments: Namespace, secret: str, message: bytes) -> int:
     async def send() -> int:
         async with (
             asyncio.timeout(arguments.patience),
-            connect(*door(arguments), secret=secret, node=arguments.node) as connection,
+            connect(*door(arguments), secret=secret, node=arguments.node, tls=not arguments.plain) as connection,
         ):
             return await deliver(connection, arguments, message)
 
@@ -133,7 +136,8 @@ def send_on_trio(arguments: Namespace, secret: str, message: bytes) -> int:
     async def send() -> int:
         try:
             with trio.fail_after(arguments.patience):
-                async with connect(*door(arguments), secret=secret, node=arguments.node) as connection:
+                plain, node = arguments.plain, arguments.node
+                async with connect(*door(arguments), secret=secret, node=node, tls=not plain) as connection:
                     return await deliver(connection, arguments, message)
         except trio.TooSlowError:
             raise TimeoutError from None

@@ -78,11 +78,14 @@ class Mta:
 
     next_deadline: int | None = None  # whoever lets it play says when it is enough
 
-    def __init__(self, native: client.Client, proxy: Address, source: str, letters: Iterable[Letter]) -> None:
-        """`proxy`: where its native door is; `source`: the address of our own that we call it from."""
+    def __init__(
+        self, native: client.Client, proxy: Address, source: str, letters: Iterable[Letter], tls: bool = True
+    ) -> None:
+        """`proxy`: where its native door is; `source`: the address of our own that we call it from; `tls`: with it."""
         self.native = native
         self.proxy = proxy
         self.source = source
+        self.tls = tls
         self.queue = deque(letters)
         self.outcomes: list[Outcome] = []
         self.done = False
@@ -109,7 +112,12 @@ class Mta:
             case events.Signalled(name="START"):
                 return [actions.Connect(PROXY, self.source, self.proxy)]
             case events.Connected():
+                return [actions.Secure(PROXY)] if self.tls else self.say(self.native.hello())
+            case events.Secured():
+                self.native.bind(event.certificate_sha256)
                 return self.say(self.native.hello())
+            case events.SecureFailed():
+                return self.leave(f"no TLS with the proxy: {event.text}")
             case events.Received():
                 return self.received(event.data)
             case events.ConnectFailed():

@@ -5,9 +5,19 @@ from tools.every_split import every_split
 
 from gaproxy.client import Client
 from gaproxy.peers.mta import Letter, Mta, Outcome
-from gaproxy.proto.actions import Close, Connect, Send
-from gaproxy.proto.doors.credentials import mta_proof, proxy_proof
-from gaproxy.proto.events import Closed, Connected, ConnectFailed, Elapsed, Ended, Received, Signalled
+from gaproxy.proto.actions import Close, Connect, Secure, Send
+from gaproxy.proto.doors.credentials import certificate_binding, mta_proof, proxy_proof
+from gaproxy.proto.events import (
+    Closed,
+    Connected,
+    ConnectFailed,
+    Elapsed,
+    Ended,
+    Received,
+    Secured,
+    SecureFailed,
+    Signalled,
+)
 
 SECRET = "a-secret-of-the-tests-and-of-no-other"
 PROXY = ("192.0.2.1", 807)
@@ -29,7 +39,7 @@ class Talk:
     def __init__(self, letters=1):
         native = Client(SECRET, "mta-1", "f" * 64, agent="test")
         self.hello = native.hello()
-        self.mta = Mta(native, PROXY, "192.0.2.9", [letter(number + 1) for number in range(letters)])
+        self.mta = Mta(native, PROXY, "192.0.2.9", [letter(number + 1) for number in range(letters)], tls=False)
 
     def tell(self, event, *orders):
         assert self.mta.step(0, event) == list(orders)
@@ -74,6 +84,26 @@ def test_one_letter_after_the_other_goes_through_one_connection():
     assert talk.mta.done
     assert talk.mta.outcomes == [Outcome("1@a", "delivered", "250 kept"), Outcome("2@a", "delivered", "250 kept")]
     talk.tell(Closed(2, "closed"))
+
+
+def test_over_tls_the_proofs_are_bound_to_the_certificate():
+    shown = "cd" * 32
+    talk = Talk()
+    talk.mta.tls = True
+    talk.tell(Signalled("START", bytes(16)), Connect(2, "192.0.2.9", PROXY))
+    talk.tell(Connected(2, ("192.0.2.9", 40112)), Secure(2))
+    talk.tell(Secured(2, "TLSv1.3", "TLS_AES_256_GCM_SHA384", shown, (), False), Send(2, talk.hello))
+    proof = mta_proof(SECRET, talk.hello, CHALLENGE, certificate_binding(shown))
+    talk.hears(CHALLENGE, b"AUTH proof=%b\r\n" % proof.encode())
+
+
+def test_without_the_tls_that_is_due_nothing_is_said():
+    talk = Talk()
+    talk.mta.tls = True
+    talk.mta.step(0, Signalled("START", bytes(16)))
+    talk.tell(Connected(2, ("192.0.2.9", 40112)), Secure(2))
+    talk.tell(SecureFailed(2, "handshake", "wrong version number", b"220"), Close(2))
+    assert talk.mta.outcomes == [Outcome("1@a", "unsent", "no TLS with the proxy: wrong version number")]
 
 
 def test_what_the_proxy_says_means_the_same_however_it_is_cut():

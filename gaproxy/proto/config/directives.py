@@ -100,14 +100,14 @@ DIRECTIVES: tuple[Directive | Block, ...] = (
     Directive("tls_key", STRING, "the file of its key (PEM, no passphrase)", without="in the file of the certificate"),
     Directive(
         "native_tls",
-        choice("word", either="either", required="required"),
+        choice("mode", either="either", required="required"),
         "whether MTAs may still speak plain text on `listen`, where there is a certificate",
         "either",
     ),
     Directive("log_verbose", SWITCH, "log the SMTP dialogue, without bodies", "no"),
     Directive(
         "log_format",
-        choice("word", text="text", json="json"),
+        choice("format", text="text", json="json"),
         "how an event stands in the log: as a line in GreenArrow's manner, or as a JSON object with the same fields",
         "text",
     ),
