@@ -36,9 +36,9 @@ class Caretaker:
         self.seating = seating
         self.admission = Admission(0, 0)
         self.policy = Policy((), frozenset())
+        self.run = ""  # the name of this run
         self.guests = 0
         self.guests_of: Counter[str] = Counter()
-        self.run = ""
         self.stopping = False
         self.overdue = False
         self.exit_code: int | None = None
@@ -52,18 +52,15 @@ class Caretaker:
     # Signals.
 
     def signalled(self, event: events.Signalled) -> None:
-        {"START": self.boot, "HUP": self.read, "TERM": self.stop, "INT": self.stop}[event.name](event.entropy)
+        self.run = self.run or event.entropy[:4].hex()
+        {"START": self.read, "HUP": self.read, "TERM": self.stop, "INT": self.stop}[event.name]()
 
-    def boot(self, entropy: bytes) -> None:
+    def read(self) -> None:
         """Boot is a reload from nothing."""
-        self.run = entropy[:4].hex()
-        self.read(b"")
-
-    def read(self, _: bytes) -> None:
         if not self.stopping and self.reload.begin():
             self.seating.order(ReadConfig(self.reload.filename))
 
-    def stop(self, _: bytes) -> None:
+    def stop(self) -> None:
         """Accept nobody, begin nothing, let what is in flight end. A second time: close at once."""
         if self.stopping or self.reload.running is None:
             self.leave(1)
@@ -137,7 +134,7 @@ class Caretaker:
 
     def read_again(self) -> None:
         if self.reload.take_queued():
-            self.read(b"")
+            self.read()
 
     # Who comes in.
 

@@ -20,7 +20,7 @@ from gaproxy.proto.events import Event
 from gaproxy.proto.relay import Far, Near, Relay
 from gaproxy.proto.remote.caller import Caller
 from gaproxy.proto.remote.dialler import Dialler, Refusals
-from gaproxy.proto.seating import Connection, Seat, Seating, Told
+from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER, Connection, Seat, Seating, Told
 from gaproxy.proto.session import Departure, Session
 
 S = TypeVar("S", bound=Session)
@@ -105,6 +105,7 @@ class Proxy:
         seating, client = self.seating, event.client[0]
         door = NativeDoor(self.caretaker.keys, event.client, event.entropy)
         connection = Connection(event.id, seating.now, door, event.listener, client)
+        connection.unheard_most = UNHEARD_BYTES_MOST_OF_A_STRANGER
         seating.connections[event.id] = connection
         reason = self.caretaker.refuses(client)
         if reason is not None:
@@ -302,7 +303,9 @@ class Proxy:
         self.seating.depart(there(seat.passes))
 
     def trust(self, session: Session, seat: Seat, ask: asks.Trust) -> None:
-        self.caretaker.admit(self.caretaker.admission.authenticated(there(seat.hears).id))
+        connection = there(seat.hears)
+        connection.unheard_most = UNHEARD_BYTES_MOST
+        self.caretaker.admit(self.caretaker.admission.authenticated(connection.id))
 
     def distrust(self, session: Session, seat: Seat, ask: asks.Distrust) -> None:
         self.caretaker.admission.failed(there(seat.hears).client, self.seating.now)

@@ -181,6 +181,15 @@ def test_an_mta_whose_bytes_nobody_can_hear_yet_is_not_read_beyond_64_kib():
     talk.tell(Received(2, b"354 go\r\n"), Send(1, b"354 go\r\n"), Close(2), Close(1))
 
 
+def test_a_stranger_that_failed_and_talks_on_is_not_read_beyond_4_kib():
+    talk = Talk()
+    talk.hear(accepted())
+    talk.hear(Received(1, hello()))
+    talk.hear(Received(1, b"AUTH proof=none\r\n"))
+    talk.tell(Received(1, b"x" * 4096))
+    talk.tell(Received(1, b"x"), Hold(1))
+
+
 def test_it_is_read_on_once_it_was_heard():
     talk = in_session(offer=ONE_AT_A_TIME)
     command = b"NOOP " + b"a" * 4089 + b"\r\n"
