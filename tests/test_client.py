@@ -120,6 +120,16 @@ def test_the_proof_is_bound_to_the_certificate():
     assert isinstance(client.receive(b"WELCOME proof=" + ours.encode() + b"\r\n")[0], Welcomed)
 
 
+@pytest.mark.parametrize("binding", [PLAIN_BINDING, certificate_binding("ef" * 32)])
+def test_a_welcome_that_is_bound_to_another_channel_is_somebody_elses(binding):
+    client = fresh()
+    client.bind("ab" * 32)
+    (challenged,) = client.receive(CHALLENGE)
+    proof = proxy_proof(SECRET, client.hello(), CHALLENGE, challenged.answer, binding)
+    with pytest.raises(RemoteProtocolError, match="does not know the secret"):
+        client.receive(b"WELCOME proof=" + proof.encode() + b"\r\n")
+
+
 def test_a_welcome_that_proves_the_secret_is_believed():
     client, welcome = challenged()
     assert client.receive(welcome) == [Welcomed("ab" * 8, "gaproxy/1.0.0", ("x",), 5000)]

@@ -1,15 +1,20 @@
 """After READY the socket simply is SMTP: the libraries that everybody has speak on it, and do not know of a proxy."""
 
 import asyncio
+import re
 import smtplib
 import socket
+import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 
 import aiosmtplib
 import pytest
 import trio
-from tools.real import HELO, SECRET, SOURCES, WAIT_S
+from tools.house import ROOT
+from tools.real import HELO, SECRET, SOURCES, WAIT_S, RealProxy
 
 from gaproxy.client import Ready
 from gaproxy.runtime_asyncio.client import connect as connect_on_asyncio
@@ -110,7 +115,7 @@ def test_aiosmtplib_sends_on_a_socket_that_it_is_given(ready, serving):
 def test_aiosmtplib_takes_over_from_our_asyncio_client(proxy, remote, serving):
     async def send():
         async with (
-            connect_on_asyncio(*proxy.place, secret=SECRET, node="mta") as connection,
+            connect_on_asyncio(*proxy.place, secret=SECRET, node="mta", tls=False) as connection,
             connection.open(source=SOURCES[1], to=[remote.to], helo=HELO, tls="none") as session,
             aiosmtplib.SMTP(sock=session.detach(), hostname=None, port=None, start_tls=False) as smtp,
         ):
@@ -118,6 +123,58 @@ def test_aiosmtplib_takes_over_from_our_asyncio_client(proxy, remote, serving):
 
     asyncio.run(send())
     assert serving == [(SOURCES[1], STUFFED)]
+
+
+def test_our_asyncio_client_gives_out_streams_that_simply_are_smtp(proxy, remote, serving):
+    async def talk():
+        async with (
+            asyncio.timeout(WAIT_S),
+            connect_on_asyncio(*proxy.place, secret=SECRET, node="mta") as connection,
+            connection.open(source=SOURCES[1], to=[remote.to], helo=HELO, tls="none") as session,
+        ):
+            reader, writer = session.detach()
+            writer.write(b"NOOP\r\nQUIT\r\n")
+            heard = await reader.readuntil(b"221 2.0.0 gaproxy: goodbye\r\n")
+            writer.close()
+            await writer.wait_closed()
+            return heard
+
+    assert asyncio.run(talk()).splitlines()[:-1] == [b"220 mx.test ESMTP", b"250 2.0.0 ok"]
+
+
+@contextmanager
+def made_ready(proxy: RealProxy, secret: str, node: str, **words: object) -> Iterator[ssl.SSLSocket]:
+    """A socket on which READY was read, as docs/native-protocol.md tells those who bring one of their own."""
+    text = (ROOT / "docs" / "native-protocol.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n((?:(?!```).)*def make_ready.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    namespace: dict[str, object] = {}
+    exec(compile(code, "native-protocol.md", "exec"), namespace)
+    with (
+        socket.create_connection(proxy.place, WAIT_S) as plain,
+        namespace["context"].wrap_socket(plain) as secured,
+    ):
+        namespace["make_ready"](secured, secret, node, **words)
+        yield secured
+
+
+def test_smtplib_sends_over_tls_on_a_socket_that_was_made_as_the_document_tells(proxy, remote, serving):
+    words = {"source": SOURCES[1], "to": [remote.to], "helo": HELO, "tls": "none"}
+    with made_ready(proxy, SECRET, "recipe", **words) as sock:
+        smtp = smtplib.SMTP()
+        smtp.sock = sock
+        assert smtp.getreply() == (220, b"mx.test ESMTP")
+        assert smtp.sendmail("ann@src.test", ["bob@dst.test"], MESSAGE) == {}
+        assert smtp.quit()[0] == 221
+    assert serving == [(SOURCES[1], STUFFED)]
+    assert " tls=TLSv1.3 " in proxy.wait_for(": authenticated node=recipe ")
+
+
+def test_the_recipe_of_the_document_says_why_there_is_no_socket(proxy):
+    words = {"source": "192.0.2.1", "to": ["127.0.0.1:20025"], "helo": HELO}
+    with pytest.raises(ConnectionError, match="source_unavailable"), made_ready(proxy, SECRET, "mta", **words):
+        pass
+    with pytest.raises(ConnectionError, match="auth_failed"), made_ready(proxy, SECRET[::-1], "mta"):
+        pass
 
 
 def test_our_trio_client_gives_out_a_stream_that_simply_is_smtp(proxy, remote, serving):

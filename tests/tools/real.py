@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -152,11 +153,19 @@ ORDINARY = re.compile(
 
 
 class Mta:
-    """An MTA with one connection to a proxy: our client as a machine, on a blocking socket."""
+    """An MTA with one connection to a proxy: our client as a machine, on a blocking socket.
 
-    def __init__(self, proxy: RealProxy) -> None:
+    In plain text, unless `tls`: then as docs/native-protocol.md tells those who bring a socket of their own.
+    """
+
+    def __init__(self, proxy: RealProxy, tls: bool = False) -> None:
         self.client = Client(SECRET, "mta", os.urandom(32).hex())
         self.sock = socket.create_connection(proxy.place, WAIT_S)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            self.sock = context.wrap_socket(self.sock)
+            self.client.bind(sha256(self.sock.getpeercert(binary_form=True)).hexdigest())
         self.heard: deque[Event] = deque()
         self.session = ""  # what the proxy's log calls this connection
 
@@ -330,10 +339,17 @@ class Peer:
 
 
 def run_client(
-    runtime: str, proxy: RealProxy, talk: Callable[[Connection[Any]], Any], patience_s: float = WAIT_S
+    runtime: str,
+    proxy: RealProxy,
+    talk: Callable[[Connection[Any]], Any],
+    patience_s: float = WAIT_S,
+    place: tuple[str, int] | None = None,
 ) -> Any:
-    """Have `talk`, a coroutine function, use one connection of our own client on this runtime. Returns its outcome."""
-    host, port = proxy.place
+    """Have `talk`, a coroutine function, use one connection of our own client on this runtime. Returns its outcome.
+
+    `place`: where it calls, if that is not the proxy.
+    """
+    host, port = place or proxy.place
 
     async def on_asyncio() -> Any:
         async with asyncio.timeout(patience_s), connect_on_asyncio(host, port, secret=SECRET, node="mta") as connection:
