@@ -64,8 +64,8 @@ class Outcome:
 
     `told`: what its MTA heard of it, in a few words. `dotted`: the MTA had sent its end. `granted`: how often the
     remote said 250 to it. `copies`: how often the remote had it before the MTA sent it once more (which it does unless
-    it was told 250), and `finally_`: afterwards. `log`: what the proxy's log says, and `messages` how many it counted;
-    None: there is no such line.
+    it was told 250), and `finally_`: afterwards. `log`: what the proxy's log says, `messages`: how many it counted, and
+    `log_unknown`: whether it calls the outcome unknown; None: there is no such line.
     """
 
     told: str
@@ -75,6 +75,7 @@ class Outcome:
     finally_: int
     log: str | None = None
     messages: int | None = None
+    log_unknown: bool | None = None
 
     @property
     def unknown(self) -> bool:
@@ -114,3 +115,5 @@ def wrongs(outcome: Outcome) -> Iterator[str]:
         yield "the message is there twice, and nobody was told that this might be"
     if outcome.messages is not None and outcome.messages != outcome.granted:
         yield "the log counts other messages than the remote accepted"
+    if outcome.log_unknown is not None and outcome.log_unknown != (outcome.told == UNKNOWN):
+        yield "the log and the MTA were not told the same"

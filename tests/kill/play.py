@@ -11,9 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Semaphore
+from typing import Any
 
 import trustme
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from kill.cells import (
     BEFORE_A_REMOTE,
     FIN,
@@ -88,8 +89,8 @@ class Stage:
             mta.sock.close()
             self.lets_go(mta.address)
             assert kept == [message] * len(kept), "the remote has a message that nobody sent"
-            log, messages = self.logged(session, told)
-        return Outcome(told, dotted, remote.granted, copies, len(kept), log, messages)
+            outcome = Outcome(told, dotted, remote.granted, copies, len(kept))
+            return evolve(outcome, **self.logged(session, told))
 
     def steps(self) -> list[str]:
         return [step for step in STEPS if self.tls is not None or step not in ONLY_IN_TLS]
@@ -169,19 +170,19 @@ class Stage:
         assert (mta.told, remote.granted) == (KEPT, 1)
         self.again.wait_for(f"session({mta.session}): end")
 
-    def logged(self, session: str, told: str) -> tuple[str | None, int | None]:
-        """How the log tells the end of a session, and how many messages it counts. Later sessions are told by now."""
+    def logged(self, session: str, told: str) -> dict[str, Any]:
+        """What the log says of the end of a session, as an outcome tells it. Later sessions are told by now."""
         if self.cell.who == "proxy" or not session:
-            return None, None
+            return {}
         if told == KEPT:
             self.proxy.wait_for(f"session({session}): end")
         ends = [line for line in list(self.proxy.log) if f"smtp: session({session}): " in line]
         assert len(ends) <= 1, ends
         if not ends or " failed " in ends[0]:
-            return ("failed" if ends else None), None
+            return {"log": "failed" if ends else None}
         ended = re.search(r" messages=(\d+) .* reason=(\w+)$", ends[0])
         assert ended is not None, ends
-        return ended[2], int(ended[1])
+        return {"log": ended[2], "messages": int(ended[1]), "log_unknown": " outcome=unknown " in ends[0]}
 
 
 # All cells.

@@ -38,7 +38,7 @@ In every cell, on every run, it was seen that
 - `1 → 2` stands only where the MTA was told that the outcome is unknown, or was not there any more to hear it, or the
   proxy was not: SMTP knows no better (RFC 1047). The proxy itself never calls or sends a second time;
 - what the remote has is the whole message, byte for byte;
-- the log counts as many messages as the remote said 250 to;
+- the log counts as many messages as the remote said 250 to, and calls an outcome unknown where the MTA was told so;
 - the proxy has let go of every connection, also of one whose peer never closes it.
 
 Behind all cells a proxy holds as many files and threads as before the first; told to stop, it says `cut=0 unknown=0` at

@@ -49,6 +49,8 @@ def test_what_was_drawn_is_read_back() -> None:
         (Outcome("FAILED tls", False, 0, 0, 2), "twice"),
         (Outcome("421 unknown", True, 0, 1, 3), "twice"),
         (Outcome("250", True, 1, 1, 1, "quit", 0), "the log counts other messages"),
+        (Outcome("421 unknown", True, 0, 1, 2, "remote_closed", 0, False), "not told the same"),
+        (Outcome("421", False, 0, 0, 1, "remote_closed", 0, True), "not told the same"),
     ],
     ids=str,
 )
