@@ -32,7 +32,15 @@ def run(arguments: Namespace) -> int:
     The machine reads the file by itself, at start as at a reload. It is read here too, because what is wrong with it at
     start belongs on standard error, and the machine knows only its log.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the run hears it: the file is still to be read
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the run hears it: the file is still to be read
+    try:
+        return serve(arguments)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def serve(arguments: Namespace) -> int:
+    """One run of the machine, from its file to its exit code."""
     try:
         read_file(arguments.config_filename)
     except ConfigRefused as refusal:

@@ -15,7 +15,6 @@ from gaproxy.sockets.options import BIND_ADDRESS_NO_PORT, EXHAUSTED, address_of,
 # What the kernel says about a connection that it could not make; all else is `unreachable`.
 KINDS = {
     errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "refused",
     errno.ETIMEDOUT: "timeout",
     errno.EADDRNOTAVAIL: "overload",  # the source was bound already, so it is the ports that are used up
     errno.EAGAIN: "overload",
@@ -108,7 +107,8 @@ class Dial:
 
     def settle(self) -> Address:
         """The local address of the connection that stands. Raises CannotDialError."""
-        if number := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number not in (0, errno.ECONNRESET):  # a reset before we looked: it stood, and may have said why it left
             raise cannot_connect(number)
         source = address_of(self.sock.getsockname())
         if packed(source[0], "source_unavailable") != packed(self.source, "source_unavailable"):

@@ -6,12 +6,13 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
-from tools.script import PATIENCE_S, PROMPTER, Stage, read_all, reset
+from tools.script import PATIENCE_S, PROMPTER, Stage, prepared, read_all, reset
 
-from gaproxy.proto.actions import Adopt, Close, Connect, End, Hear, Hold, Listener, Prepare, Relay, Send
-from gaproxy.proto.events import Accepted, Closed, Connected, ConnectFailed, Ended, Exhausted, Prepared, Received
+from gaproxy.proto.actions import Adopt, Close, Connect, End, Hear, Hold, Listener, Prepare, ReadConfig, Relay, Send
+from gaproxy.proto.events import Accepted, Closed, ConfigRead, Connected, ConnectFailed, Ended, Exhausted, Received
 
 NOWHERE = "192.0.2.1"  # RFC 5737: it is nobody's
 
@@ -54,12 +55,24 @@ def test_a_connect_over_ipv6_is_answered_with_its_source(stage: Stage) -> None:
 
 def test_a_listener_on_ipv6_does_not_take_ipv4(stage: Stage) -> None:
     stage.order(Prepare((PROMPTER, Listener("six", ("::", 0)))), Adopt())
-    stage.hears(Prepared())
+    stage.hears(prepared())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", stage.edge.port("six")), PATIENCE_S)
     peer = stage.keep(socket.create_connection(("::1", stage.edge.port("six")), PATIENCE_S))
     accepted = stage.next()
     assert (accepted.listener, accepted.client) == ("six", peer.getsockname()[:2])
+
+
+def test_who_greets_and_resets_before_we_look_was_there(stage: Stage, tmp_path: Path) -> None:
+    listener, address = stage.listen()
+    busy = tmp_path / "busy"
+    os.mkfifo(busy)
+    stage.order(Connect(2, "127.0.0.7", address), ReadConfig(str(busy)))
+    with busy.open("w"):  # so long the edge looks at nothing else
+        peer, name = listener.accept()
+        peer.sendall(b"220 hello\r\n")
+        reset(peer)
+    stage.hears(ConfigRead(""), Connected(2, name), Received(2, b"220 hello\r\n"), Ended(2))
 
 
 def test_nobody_there_is_refused(stage: Stage) -> None:
