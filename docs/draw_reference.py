@@ -38,8 +38,8 @@ STATUS_MEANINGS: Mapping[str, str] = {
     "direct_remote_smtp": "every 5 seconds: the connections to remotes, in use and held for reuse (none are held yet)",
 }
 MEANINGS: Mapping[str, str] = {
-    "adopted": "this configuration is in force, these are its listeners, and this (SHA-256) is their certificate; once "
-    "at start, once for each reload",
+    "adopted": "this configuration is in force, these are its listeners, this (SHA-256) is their certificate, and so "
+    "many `descriptors` may be open: an idle MTA takes one, a session two; once at start, once for each reload",
     "config_refused": "one line for each problem: at a reload nothing has changed, at the start it is the end",
     "config_warning": "this part of the configuration is in force, but it may not mean what was meant",
     "capture_begun": "a journal of this run is being written to this file",

@@ -4,7 +4,7 @@ Knows what the configuration is and when the house closes; does not know any con
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from ipaddress import ip_address
 
 from gaproxy.proto import events
@@ -97,13 +97,10 @@ class Caretaker:
         elif event.problems:
             self.refuse(event.problems)
         else:
-            self.adopt(self.reload.adopt(), event.certificate_sha256)
+            self.adopt(self.reload.adopt(), event)
 
-    def adopt(self, settings: Settings, shown: str) -> None:
-        """From here on these settings hold: new sessions begin with them, and so does every wait.
-
-        `shown`: fingerprint of the certificate of our listeners, or "".
-        """
+    def adopt(self, settings: Settings, prepared: events.Prepared) -> None:
+        """From here on these settings hold: new sessions begin with them, and so does every wait."""
         listeners = tuple(one.address for one in settings.listeners)
         self.policy = Policy(
             settings.source_ips, settings.remote_ports, settings.remote_allow, settings.remote_deny, listeners
@@ -113,14 +110,28 @@ class Caretaker:
         self.seating.timeouts = settings.timeouts
         self.seating.verbose = settings.log_verbose
         self.seating.order(Adopt(settings.capture, settings.log_format))
-        told = {"listeners": ",".join(one.name for one in settings.listeners)}
-        self.seating.mention("adopted", told | ({"certificate_sha256": shown} if shown else {}))
-        for warning in () if shown else plain_text_warnings(settings):
-            self.seating.mention("config_warning", {"text": f"{self.reload.filename}: {warning}"})
+        self.tell_adopted(settings, prepared)
+        self.send_away({one.name for one in settings.listeners})
         for name in (STATUS, REPEATS):
             if name not in self.seating.patience:
                 self.alarm(name, HOUSE_S[name])
         self.read_again()
+
+    def tell_adopted(self, settings: Settings, prepared: events.Prepared) -> None:
+        told: dict[str, str | int] = {
+            "listeners": ",".join(one.name for one in settings.listeners),
+            "certificate_sha256": prepared.certificate_sha256,
+            "descriptors": prepared.descriptors,
+        }
+        self.seating.mention("adopted", {name: value for name, value in told.items() if value})
+        for warning in () if prepared.certificate_sha256 else plain_text_warnings(settings):
+            self.seating.mention("config_warning", {"text": f"{self.reload.filename}: {warning}"})
+
+    def send_away(self, names: Container[str]) -> None:
+        """Whose listener went: as soon as it is idle."""
+        for session, seat in list(self.seating.seats.items()):
+            if isinstance(session, NativeDoor) and seat.hears is not None and seat.hears.listener not in names:
+                self.seating.tell(session, session.send_away, "reload")
 
     def refuse(self, problems: Sequence[str]) -> None:
         """Every problem is told; what was running stays in force, and where nothing was the house closes."""

@@ -32,11 +32,13 @@ class Prepared:
     """Answers `Prepare`: one sentence for each listener, directory or certificate that is not to be had; none when all
     are ready.
 
-    `certificate_sha256`: fingerprint of the certificate that there is (hex SHA-256 of the DER), or "".
+    `certificate_sha256`: fingerprint of the certificate that there is (hex SHA-256 of the DER), or "". `descriptors`:
+    how many files the process may have open, or 0 where that is not known.
     """
 
     problems: tuple[str, ...] = ()
     certificate_sha256: str = ""
+    descriptors: int = 0
 
 
 @define

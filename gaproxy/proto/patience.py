@@ -4,10 +4,13 @@ Knows when; does not know what for. Times are integer nanoseconds of whatever cl
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
+from attrs import define
+
 SECOND = 1_000_000_000
+FORGOTTEN_MOST = 64  # in a heap, beside as many as there are others
 
 HOUSE_S: Mapping[str, float] = {
     "handshake": 5.0,  # from when we begin to read an MTA until its proof is here
@@ -27,56 +30,76 @@ The others stand in `config/directives.py`, each with its RFC section.
 Key = TypeVar("Key", bound=Hashable)
 
 
+@define
+class _Place:
+    """A key's deadline, and where it stands in the heap: under which deadline, no later than its own, and number."""
+
+    deadline: int
+    queued: int
+    number: int
+
+
 class Patience(Generic[Key]):
     """At most one deadline a key. A deadline that was moved later keeps its old place in the heap until that comes up.
 
-    So renewing costs one look-up, and the heap holds about one entry a key however often patience is renewed.
+    So renewing costs one look-up. Of a key that was forgotten nothing is left but a number in the heap, for sessions
+    come and go by the thousand before the first of their deadlines; where most of the heap is such numbers, they go.
     """
 
     def __init__(self) -> None:
-        self._deadlines: dict[Key, int] = {}
-        self._queued: dict[Key, int] = {}
-        self._heap: list[tuple[int, int, Key]] = []
+        self._places: dict[Key, _Place] = {}
+        self._keys: dict[int, Key] = {}
+        self._heap: list[tuple[int, int]] = []
         self._count = 0
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._deadlines
+        return key in self._places
 
     def wait(self, key: Key, deadline: int) -> None:
         """Set or move the deadline of `key` (integer nanoseconds)."""
-        self._deadlines[key] = deadline
-        if key not in self._queued or deadline < self._queued[key]:
+        place = self._places.get(key)
+        if place is not None and place.queued <= deadline:
+            place.deadline = deadline
+        else:
+            self.forget(key)
             self._queue(key, deadline)
 
     def forget(self, key: Key) -> None:
-        self._deadlines.pop(key, None)
+        place = self._places.pop(key, None)
+        if place is not None:
+            del self._keys[place.number]
 
     def deadline(self, key: Key) -> int | None:
         """The deadline of `key`, or None."""
-        return self._deadlines.get(key)
+        place = self._places.get(key)
+        return None if place is None else place.deadline
 
     def next_deadline(self) -> int | None:
         """The earliest deadline that still holds, or None."""
         while self._heap:
-            queued, _, key = self._heap[0]
-            deadline = self._deadlines.get(key)
-            if deadline == queued == self._queued.get(key):
-                return deadline
+            queued, number = self._heap[0]
+            if number in self._keys:
+                key = self._keys[number]
+                deadline = self._places[key].deadline
+                if deadline == queued:
+                    return deadline
+                self.forget(key)
+                self._queue(key, deadline)
             heappop(self._heap)
-            if self._queued.get(key) == queued:
-                del self._queued[key]
-                if deadline is not None:
-                    self._queue(key, deadline)
         return None
 
     def met(self, now: int) -> Iterator[Key]:
         """Yield, and forget, each key whose deadline has come; what is set meanwhile may come up too."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:
-            key = heappop(self._heap)[2]
-            del self._deadlines[key], self._queued[key]
+            key = self._keys[heappop(self._heap)[1]]
+            self.forget(key)
             yield key
 
     def _queue(self, key: Key, deadline: int) -> None:
         self._count += 1
-        self._queued[key] = deadline
-        heappush(self._heap, (deadline, self._count, key))
+        self._places[key] = _Place(deadline, deadline, self._count)
+        self._keys[self._count] = key
+        heappush(self._heap, (deadline, self._count))
+        if len(self._heap) > 2 * len(self._keys) + FORGOTTEN_MOST:
+            self._heap = [entry for entry in self._heap if entry[1] in self._keys]
+            heapify(self._heap)

@@ -16,7 +16,7 @@ from gaproxy.proto import actions, events
 from gaproxy.sockets.certificate import Certificates
 from gaproxy.sockets.cover import Certificate, Policies, Threshold
 from gaproxy.sockets.dial import CannotDialError, Dial, dial
-from gaproxy.sockets.files import directory_problems, read_config
+from gaproxy.sockets.files import descriptors_most, directory_problems, read_config
 from gaproxy.sockets.link import CARRIED_BYTES, Link
 from gaproxy.sockets.listener import Listeners
 from gaproxy.sockets.notes import Notes
@@ -203,7 +203,7 @@ class Edge:
         problems += self.certificates.prepare(order.certificate)
         if problems:
             self.listeners.discard()  # nobody is left to wait in a backlog: there will be no Adopt
-        self.tell(events.Prepared(tuple(problems), self.certificates.prepared_sha256))
+        self.tell(events.Prepared(tuple(problems), self.certificates.prepared_sha256, descriptors_most()))
 
     def adopt(self, order: actions.Adopt) -> None:
         self.listeners.adopt()

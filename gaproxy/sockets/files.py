@@ -1,6 +1,10 @@
-"""The few files an edge looks at: knows the configuration's text and directories. Does not know what they mean."""
+"""The few files an edge looks at: knows the configuration's text, directories, and how many files there may be.
+
+Does not know what they mean.
+"""
 
 import os
+import resource
 
 CONFIG_BYTES = 1024 * 1024
 
@@ -29,3 +33,8 @@ def directory_problems(directories: tuple[str, ...]) -> list[str]:
         elif not os.access(directory, os.W_OK | os.X_OK):
             problems.append(f"cannot write to directory {directory}")
     return problems
+
+
+def descriptors_most() -> int:
+    """How many files this process may have open at a time: its soft limit."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from attrs import define, field
 from tools.every_split import every_split
-from tools.script import DOOR, PROMPTER, Stage, read_all, reset
+from tools.script import DOOR, PROMPTER, Stage, prepared, read_all, reset
 
 from gaproxy.proto.actions import Adopt, Certificate, Close, End, Hear, Hold, Listener, Prepare, Send
 from gaproxy.proto.events import Accepted, Closed, Ended, Prepared, Received, Secured, SecureFailed
@@ -55,11 +55,11 @@ class Caller:
 def adopt(stage: Stage, mode: str, certificate: Certificate | None = OURS) -> str:
     """The door has this mode from now on. Returns the fingerprint of its certificate."""
     stage.order(Prepare((PROMPTER, Listener(DOOR.name, DOOR.address, mode)), (), certificate))
-    prepared = stage.next()
-    assert prepared == Prepared((), prepared.certificate_sha256)
+    answer = stage.next()
+    assert answer == prepared(certificate_sha256=answer.certificate_sha256)
     stage.order(Adopt())
     stage.settle()
-    return prepared.certificate_sha256
+    return answer.certificate_sha256
 
 
 def enters(stage: Stage) -> tuple[Caller, Secured]:
@@ -309,7 +309,7 @@ def test_a_certificate_that_cannot_be_used_is_a_problem_and_the_old_one_stays(
     told = broken(files, authority, how)
     new = Listener("new", ("127.0.0.3", 0), "required")
     stage.order(Prepare((PROMPTER, Listener(DOOR.name, DOOR.address), new), (), files))
-    stage.hears(Prepared((told,)))
+    stage.hears(prepared(told))
     assert enters(stage)[1].certificate_sha256 == former
     with pytest.raises(KeyError):
         stage.edge.port("new")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from tools.script import DOOR, PATIENCE_S, PROMPTER, RUNTIMES, Script, Stage
+from tools.script import DOOR, PATIENCE_S, PROMPTER, RUNTIMES, Script, Stage, prepared
 
 from gaproxy.proto.actions import Adopt, Connect, Exit, Listener, Note, Prepare, ReadConfig
-from gaproxy.proto.events import ConfigRead, Dropped, Elapsed, Prepared, Received, Signalled
+from gaproxy.proto.events import ConfigRead, Dropped, Elapsed, Received, Signalled
 from gaproxy.runtime_asyncio import driver as on_asyncio
 from gaproxy.runtime_trio import driver as on_trio
 
@@ -96,7 +96,7 @@ def test_a_run_leaves_no_descriptor_open(raise_curtain: Callable[..., Stage]) ->
     stage.call(2)
     stage.order(Connect(4, "127.0.0.1", stage.black_hole()))
     stage.order(Prepare((PROMPTER, DOOR, Listener("prepared only", ("127.0.0.1", 0)))))
-    stage.hears(Prepared())
+    stage.hears(prepared())
     stage.leave()
     assert descriptors() == before
 
@@ -177,7 +177,7 @@ def test_a_configuration_that_cannot_be_read_is_one_sentence(stage: Stage, tmp_p
 
 def test_a_new_listener_accepts_only_once_it_is_adopted(stage: Stage) -> None:
     stage.order(Prepare((PROMPTER, DOOR, Listener("new", ("127.0.0.3", 0)))))
-    stage.hears(Prepared())
+    stage.hears(prepared())
     peer = stage.keep(socket.create_connection(("127.0.0.3", stage.edge.port("new")), PATIENCE_S))
     assert stage.is_quiet()
     stage.order(Adopt())
@@ -189,7 +189,7 @@ def test_a_listener_that_stays_is_not_bound_again_and_one_that_goes_stops(stage:
     stays, goes = stage.edge.port("prompter"), stage.edge.port("door")
     peer, id = stage.knock()
     stage.order(Prepare((PROMPTER, Listener("new", ("127.0.0.3", 0)))))
-    stage.hears(Prepared())
+    stage.hears(prepared())
     stage.keep(socket.create_connection(("127.0.0.1", goes), PATIENCE_S))  # nothing is in force before Adopt
     assert stage.next().listener == "door"
     stage.order(Adopt())
@@ -204,7 +204,7 @@ def test_a_listener_that_stays_is_not_bound_again_and_one_that_goes_stops(stage:
 def test_a_listener_of_the_same_name_at_another_address_is_another_listener(stage: Stage) -> None:
     former = stage.edge.port("door")
     stage.order(Prepare((PROMPTER, Listener("door", ("127.0.0.3", 0)))), Adopt())
-    stage.hears(Prepared())
+    stage.hears(prepared())
     assert socket.create_connection(("127.0.0.3", stage.edge.port("door")), PATIENCE_S).close() is None
     assert stage.next().listener == "door"
     with pytest.raises(ConnectionRefusedError):
@@ -224,27 +224,25 @@ def test_what_cannot_be_had_is_named_and_nothing_new_is_kept(stage: Stage, tmp_p
     )
     stage.order(Prepare(wanted, (str(tmp_path), str(file))))
     stage.hears(
-        Prepared(
-            (
-                f"cannot listen at 127.0.0.2:{taken}: Address already in use",
-                "cannot listen at 192.0.2.1:807: Cannot assign requested address",
-                f"{file} is no directory",
-            )
+        prepared(
+            f"cannot listen at 127.0.0.2:{taken}: Address already in use",
+            "cannot listen at 192.0.2.1:807: Cannot assign requested address",
+            f"{file} is no directory",
         )
     )
     assert descriptors() == before
     stage.order(Prepare((DOOR, Listener("127.0.0.3:0", ("127.0.0.3", 0))), (str(file),)))
-    stage.hears(Prepared((f"{file} is no directory",)))
+    stage.hears(prepared(f"{file} is no directory"))
     assert descriptors() == before
     stage.knock()
 
 
 def test_a_prepare_that_was_never_adopted_is_forgotten_at_the_next(stage: Stage) -> None:
     stage.order(Prepare((PROMPTER, Listener("new", ("127.0.0.3", 0)))))
-    stage.hears(Prepared())
+    stage.hears(prepared())
     port = stage.edge.port("new")
     stage.order(Prepare((PROMPTER, DOOR)), Adopt())
-    stage.hears(Prepared())
+    stage.hears(prepared())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.3", port), PATIENCE_S)
     stage.knock()

@@ -91,7 +91,10 @@ def line(now="1", fact=FACT, orders="[]", verdicts="[]", reveals="[]"):
         (line(fact='["Received",{"id":1,"data":"\\u0100"}]'), "latin-1"),
         (line(fact='["Received",{"id":1,"data":null}]'), "found None where str belongs"),
         (line(fact='["Connected",{"id":1,"source":["a"]}]'), "found 1 values where 2 belong"),
-        (line(fact='["Prepared",{"problems":"x","certificate_sha256":""}]'), "found 'x' where a list belongs"),
+        (
+            line(fact='["Prepared",{"problems":"x","certificate_sha256":"","descriptors":0}]'),
+            "found 'x' where a list belongs",
+        ),
         (line(orders='[["Note",{"line":"x","fields":[]}]]'), r"found \[\] where names and values belong"),
         (line(orders='[["Note",{"line":"x","fields":{"a":null}}]]'), "found None where"),
         (line(orders='[["Adopt",{"capture":1,"log_format":"text"}]]'), "found 1 where a list belongs"),

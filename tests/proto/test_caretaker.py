@@ -4,26 +4,33 @@ import pytest
 from tools.talk import (
     CERTIFICATE,
     CHALLENGE,
+    CLIENT,
     CONFIG,
     DATA,
+    ENTROPY,
     GOODBYE,
+    GREETING,
     LISTENER,
     MAIL,
+    PIPELINING,
     QUIT,
+    READY,
     SECRET,
     Talk,
     accepted,
     auth,
+    calling,
     hello,
     in_body,
     in_session,
+    story,
     welcome,
     with_mta,
 )
 
 from gaproxy.proto.actions import Adopt, Certificate, Close, Exit, Hear, Hold, Listener, Note, Prepare, ReadConfig, Send
 from gaproxy.proto.doors.credentials import Keyring
-from gaproxy.proto.events import Closed, ConfigRead, Event, Prepared, Received, Relayed, Signalled
+from gaproxy.proto.events import Accepted, Closed, ConfigRead, Event, Prepared, Received, Relayed, Signalled
 from gaproxy.proto.patience import SECOND
 from gaproxy.proto.proxy import Proxy
 
@@ -61,6 +68,11 @@ def test_boot_is_a_reload_from_nothing():
         Adopt(),
         f"gaproxy: configuration adopted listeners=127.0.0.1:807 certificate_sha256={CERTIFICATE}",
     ]
+
+
+def test_how_many_descriptors_there_may_be_is_told_where_it_is_known():
+    _, answers = fresh(START, ConfigRead(CONFIG), Prepared((), CERTIFICATE, 1024))
+    assert str(answers[-1]).endswith(f" certificate_sha256={CERTIFICATE} descriptors=1024")
 
 
 def test_a_journal_that_is_asked_for_is_prepared_and_adopted():
@@ -166,6 +178,66 @@ def test_a_changed_allow_from_holds_for_the_next_client():
     reloaded(talk, CONFIG.replace("127.0.0.0/8", "127.0.0.10"))
     talk.tell(Received(1, b"PING t=1\r\n"), Send(1, b"PONG t=1\r\n"))
     talk.tell(accepted(3), Close(3), Close(3))
+
+
+GOAWAY = Send(1, b"GOAWAY reason=reload\r\n")
+MOVED = CONFIG.replace(":807", ":808")
+
+
+def moved(talk: Talk) -> None:
+    """A reload by which the listener goes through which everybody came."""
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(ConfigRead(MOVED), prepare(THERE))
+    talk.tell(PREPARED, Adopt())
+
+
+def test_who_is_idle_when_its_listener_goes_is_sent_away_and_nobody_else():
+    talk = with_mta(TWO_LISTENERS)
+    talk.hear(Accepted(3, THERE.name, CLIENT, ENTROPY))
+    talk.hear(Received(3, hello()))
+    talk.hear(Received(3, auth()))
+    talk.tell(HUP, ReadConfig("gaproxy.conf"))
+    talk.tell(ConfigRead(MOVED), prepare(THERE))
+    talk.tell(PREPARED, Adopt(), GOAWAY, Close(1))
+    talk.tell(Received(3, b"PING t=1\r\n"), Send(3, b"PONG t=1\r\n"))
+
+
+def test_a_session_ends_as_it_will_though_its_listener_went():
+    talk = in_session()
+    moved(talk)
+    talk.tell(Received(1, MAIL), Send(2, MAIL))
+    talk.tell(Received(2, OK), Send(1, OK))
+    talk.tell(Received(1, QUIT), Send(1, GOODBYE), GOAWAY, Close(1), Send(2, QUIT))
+
+
+def test_a_remote_that_is_being_dialled_is_given_though_the_listener_went():
+    talk = calling()
+    moved(talk)
+    talk.hear(Received(2, GREETING))
+    talk.tell(Received(2, PIPELINING), Send(1, READY + GREETING))
+
+
+def test_who_gets_no_remote_and_has_no_listener_any_more_is_sent_away_then():
+    talk = calling()
+    moved(talk)
+    sent, others = story(talk.hear(Received(2, b"421 4.3.2 busy\r\n")))
+    assert sent[1].startswith(b"FAILED id=7 kind=greeting") and sent[1].endswith(b"\r\n" + GOAWAY.data)
+    assert others == [Close(2), Close(1)]
+
+
+def test_who_proves_itself_when_its_listener_went_is_sent_away_then():
+    talk = Talk()
+    talk.hear(accepted())
+    talk.tell(Received(1, hello()), Send(1, CHALLENGE))
+    moved(talk)
+    talk.tell(Received(1, auth()), Send(1, welcome()), GOAWAY, Close(1))
+
+
+def test_who_was_sent_away_by_a_reload_is_told_of_the_end_of_the_house_instead():
+    talk = in_session()
+    moved(talk)
+    talk.hear(TERM)
+    talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(1, b"GOAWAY reason=drain\r\n"), Close(1))
 
 
 def test_more_room_for_strangers_lets_those_in_who_wait():

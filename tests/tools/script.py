@@ -7,6 +7,7 @@ plain blocking code: its peers are blocking sockets, and each fact is waited for
 import asyncio
 import os
 import queue
+import resource
 import select
 import socket
 import struct
@@ -75,6 +76,12 @@ RUNTIMES: dict[str, Callable[..., int]] = {
 }
 
 
+def prepared(*problems: str, certificate_sha256: str = "") -> events.Prepared:
+    """What answers a `Prepare` in this process."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return events.Prepared(problems, certificate_sha256, descriptors)
+
+
 class Stage:
     """One run of a script. Facts are asked for in the order in which they came."""
 
@@ -87,7 +94,7 @@ class Stage:
         self.thread = threading.Thread(target=self.perform, daemon=True)
         self.thread.start()
         assert isinstance(self.next(), events.Signalled)
-        assert self.next() == events.Prepared(())
+        assert self.next() == prepared()
         self.prompter = self.keep(socket.create_connection(("127.0.0.1", self.edge.port("prompter")), PATIENCE_S))
         assert self.next().listener == "prompter"
 

@@ -77,7 +77,7 @@ class NativeDoor(Session):
         self.id = ""
         self.kept = b""
         self.may_pass_ehlo = False
-        self.draining = False
+        self.goes_for = ""  # why it is sent away as soon as it is idle
 
     # How bytes are cut.
 
@@ -159,8 +159,7 @@ class NativeDoor(Session):
         self.ask(Mention("native_authenticated", fields))
         if self.role != "smtp":
             raise WordFault("bad_state", f"role={self.role} is not served by this version", fatal=True)
-        if self.draining:
-            self.go_away("drain")
+        self.be_idle()
 
     def no_auth(self, line: bytes) -> None:
         self.keys.judge(*self.transcript, line + b"\r\n", "", self.binding)
@@ -238,8 +237,7 @@ class NativeDoor(Session):
     def failed(self, failed: Failed) -> None:
         self.become(IDLE)
         self.refuse_open(failed)
-        if self.draining:
-            self.go_away("drain")
+        self.be_idle()
 
     def refuse_open(self, failed: Failed) -> None:
         """The EHLO that was pipelined behind this OPEN is passed over, whenever it comes."""
@@ -256,17 +254,24 @@ class NativeDoor(Session):
     def returned(self) -> None:
         """The relay is over, and the next line is ours again."""
         self.become(IDLE)
-        if self.draining:
-            self.go_away("drain")
+        self.be_idle()
+
+    def be_idle(self) -> None:
+        if self.goes_for:
+            self.go_away(self.goes_for)
+
+    def send_away(self, reason: str) -> None:
+        """As soon as it is idle; what was begun before comes to its end."""
+        self.goes_for = reason
+        if self.state == IDLE:
+            self.go_away(reason)
 
     def drain(self) -> None:
         """The house is closing: a dial under way is called off, for no mail has begun on it."""
-        self.draining = True
+        self.send_away("drain")
         if self.state == OPENING:
             self.call_off()
             self.failed(Failed("shutting_down", "the proxy is shutting down", retry_ms=1000))
-        elif self.state == IDLE:
-            self.go_away("drain")
 
     def go_away(self, reason: str) -> None:
         self.become(LEFT)
