@@ -31,9 +31,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @define
-class _Place:
+class _Place(Generic[Key]):
     """A key's deadline, and where it stands in the heap: under which deadline, no later than its own, and number."""
 
+    key: Key
     deadline: int
     queued: int
     number: int
@@ -47,8 +48,8 @@ class Patience(Generic[Key]):
     """
 
     def __init__(self) -> None:
-        self._places: dict[Key, _Place] = {}
-        self._keys: dict[int, Key] = {}
+        self._places: dict[Key, _Place[Key]] = {}
+        self._queued: dict[int, _Place[Key]] = {}
         self._heap: list[tuple[int, int]] = []
         self._count = 0
 
@@ -67,7 +68,7 @@ class Patience(Generic[Key]):
     def forget(self, key: Key) -> None:
         place = self._places.pop(key, None)
         if place is not None:
-            del self._keys[place.number]
+            del self._queued[place.number]
 
     def deadline(self, key: Key) -> int | None:
         """The deadline of `key`, or None."""
@@ -78,28 +79,26 @@ class Patience(Generic[Key]):
         """The earliest deadline that still holds, or None."""
         while self._heap:
             queued, number = self._heap[0]
-            if number in self._keys:
-                key = self._keys[number]
-                deadline = self._places[key].deadline
-                if deadline == queued:
-                    return deadline
-                self.forget(key)
-                self._queue(key, deadline)
+            place = self._queued.get(number)
+            if place is not None and place.deadline == queued:
+                return queued
             heappop(self._heap)
+            if place is not None:
+                self.forget(place.key)
+                self._queue(place.key, place.deadline)
         return None
 
     def met(self, now: int) -> Iterator[Key]:
         """Yield, and forget, each key whose deadline has come; what is set meanwhile may come up too."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:
-            key = self._keys[heappop(self._heap)[1]]
+            key = self._queued[heappop(self._heap)[1]].key
             self.forget(key)
             yield key
 
     def _queue(self, key: Key, deadline: int) -> None:
         self._count += 1
-        self._places[key] = _Place(deadline, deadline, self._count)
-        self._keys[self._count] = key
+        self._places[key] = self._queued[self._count] = _Place(key, deadline, deadline, self._count)
         heappush(self._heap, (deadline, self._count))
-        if len(self._heap) > 2 * len(self._keys) + FORGOTTEN_MOST:
-            self._heap = [entry for entry in self._heap if entry[1] in self._keys]
+        if len(self._heap) > 2 * len(self._queued) + FORGOTTEN_MOST:
+            self._heap = [entry for entry in self._heap if entry[1] in self._queued]
             heapify(self._heap)

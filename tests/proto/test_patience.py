@@ -1,10 +1,12 @@
 """Deadlines: at most one a key, the earliest first, and nothing that was forgotten."""
 
+from weakref import ref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gaproxy.proto.config.directives import TIMEOUTS
-from gaproxy.proto.patience import HOUSE_S, Patience
+from gaproxy.proto.patience import FORGOTTEN_MOST, HOUSE_S, Patience
 
 
 def waiting(**deadlines: int) -> Patience[str]:
@@ -84,12 +86,34 @@ def test_however_often_patience_is_renewed_the_heap_stays_small():
     assert len(patience._heap) <= 3
 
 
+def test_whoever_was_forgotten_is_let_go_of_long_before_the_deadline():
+    class Somebody: ...
+
+    somebody = Somebody()
+    gone, patience = ref(somebody), Patience[Somebody | str]()
+    patience.wait("a", 1)
+    patience.wait(somebody, 10**12)
+    patience.forget(somebody)
+    del somebody
+    assert gone() is None
+
+
+def test_however_many_come_and_go_the_heap_stays_small():
+    patience = waiting(a=1)
+    for guest in map(str, range(10_000)):
+        patience.wait(guest, 10**12)
+        patience.forget(guest)
+    assert len(patience._heap) <= 2 + FORGOTTEN_MOST
+    assert patience.next_deadline() == 1
+
+
 KEYS = st.sampled_from("abc")
 DOINGS = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), KEYS, st.integers(0, 9)),
         st.tuples(st.just("forget"), KEYS, st.just(0)),
         st.tuples(st.just("met"), st.just(""), st.integers(0, 9)),
+        st.tuples(st.just("crowd"), st.just(""), st.integers(0, 9)),
     ),
     max_size=30,
 )
@@ -105,6 +129,10 @@ def test_it_keeps_the_deadlines_that_a_plain_table_would_keep(doings):
         elif doing == "forget":
             patience.forget(key)
             table.pop(key, None)
+        elif doing == "crowd":
+            for guest in map(str, range(FORGOTTEN_MOST)):
+                patience.wait(guest, time)
+                patience.forget(guest)
         else:
             met = [(table[key], key) for key in patience.met(time)]
             assert [deadline for deadline, _ in met] == sorted(deadline for deadline, _ in met)

@@ -247,7 +247,7 @@ def test_everybody_who_came_and_went_is_forgotten():
     talk.tell(Ended(1), Close(1))
     talk.tell(Closed(1, "closed"))
     assert not talk.proxy.seating.connections and not talk.proxy.seating.seats
-    assert list(talk.proxy.seating.patience._deadlines) == ["status", "repeats"]
+    assert list(talk.proxy.seating.patience._places) == ["status", "repeats"]
 
 
 def test_a_lack_of_descriptors_is_logged():
