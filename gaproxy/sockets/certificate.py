@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from importlib.util import find_spec
 from tempfile import NamedTemporaryFile
 
 from gaproxy.proto.actions import Certificate
 from gaproxy.proto.wire.tls import ServerPolicy, server_policy
 
-MAKER = "cryptography"
-HOW_TO_HAVE_ONE = f"the package {MAKER} is not installed: pip install 'gaproxy[tls]'"
+INSTALL = "pip install 'gaproxy[tls]'"
 
 # No clock is asked, and none that is wrong does harm. RFC 5280 4.1.2.5: the end that stands for none.
 VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
@@ -40,10 +38,13 @@ class Certificates:
             return []
         if wanted.chain:
             return self.load(wanted.chain, wanted.key)
-        if find_spec(MAKER) is not None:
+        return self.make(wanted.needed)
+
+    def make(self, needed: bool) -> list[str]:
+        try:
             self.prepared = own_policy()
-        elif wanted.needed:
-            return [f"cannot make a certificate for TLS: {HOW_TO_HAVE_ONE}"]
+        except ImportError as missing:
+            return [f"cannot make a certificate for TLS: {missing}: {INSTALL}"] if needed else []
         return []
 
     def load(self, chain: str, key: str) -> list[str]:

@@ -262,7 +262,7 @@ def test_a_changed_time_out_holds_for_the_next_wait():
 
 # The certificate.
 
-MADE = "cannot make a certificate for TLS: the package cryptography is not installed: pip install 'gaproxy[tls]'"
+MADE = "cannot make a certificate for TLS: No module named 'cryptography': pip install 'gaproxy[tls]'"
 NO_TLS = (
     "gaproxy: configuration warning text=gaproxy.conf: there is no TLS on `listen`: no tls_certificate is given, "
     "and to make one takes pip install 'gaproxy[tls]'"
