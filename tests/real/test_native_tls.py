@@ -3,6 +3,7 @@
 And whoever sits in between with another certificate, gets nowhere.
 """
 
+import os
 import select
 import signal
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 import trustme
 from attrs import define
-from tools.real import DOOR_PORT, HELO, SECRET, SOURCES, WAIT_S, Mta, RealProxy, fresh_address, run_client
+from tools.real import DOOR_PORT, HELO, SECRET, SOURCES, WAIT_S, Mta, RealProxy, Remote, fresh_address, run_client
 
 from gaproxy.client import ProxyGone, ProxyRefused
 
@@ -76,26 +77,29 @@ def shown(proxy: RealProxy) -> str:
         return sha256(secured.getpeercert(binary_form=True)).hexdigest()
 
 
+def take_message(remote: Remote) -> bytes:
+    """One message, on the next call."""
+    peer = remote.introduced()
+    for command, reply in [(b"MAIL FROM:<a@src.test>", b"250 ok"), (b"RCPT TO:<b@dst.test>", b"250 ok")]:
+        peer.answer(command, reply)
+    peer.answer(b"DATA", b"354 go on")
+    message = peer.until(b"\r\n.\r\n") + b"\r\n"
+    peer.say(b"250 2.0.0 kept")
+    peer.answer(b"QUIT", b"221 bye")
+    return message
+
+
 # One port for both.
 
 
 @pytest.mark.parametrize("ours", ["asyncio", "uvloop", "trio"])
 def test_a_message_travels_under_tls_that_needs_no_configuration(proxy, remote, ours):
-    def serve() -> None:
-        peer = remote.introduced()
-        for command, reply in [(b"MAIL FROM:<a@src.test>", b"250 ok"), (b"RCPT TO:<b@dst.test>", b"250 ok")]:
-            peer.answer(command, reply)
-        peer.answer(b"DATA", b"354 go on")
-        taken.append(peer.until(b"\r\n.\r\n") + b"\r\n")
-        peer.say(b"250 2.0.0 kept")
-        peer.answer(b"QUIT", b"221 bye")
-
     async def talk(connection):
         async with connection.open(source=SOURCES[0], to=[remote.to], helo=HELO, tls="none") as session:
             return await session.send_message("a@src.test", ["b@dst.test"], MESSAGE)
 
     taken: list[bytes] = []
-    server = threading.Thread(target=serve)
+    server = threading.Thread(target=lambda: taken.append(take_message(remote)))
     server.start()
     before = len(proxy.log)
     assert [reply.code for reply in run_client(ours, proxy, talk)] == [250, 250, 354, 250]
@@ -110,6 +114,28 @@ def test_plain_text_is_served_at_the_same_port_and_told(proxy, mta, remote):
     assert mta.is_joined(remote).source == SOURCES[0]
     with Mta(proxy, tls=True) as another:
         assert " tls=TLSv1.3 " in proxy.wait_for(f"session({another.session}): authenticated")
+
+
+@pytest.mark.parametrize("ours", ["asyncio", "trio"])
+@pytest.mark.parametrize(("option", "tls"), [((), "TLSv1.3"), (("--plain",), "none")])
+def test_send_speaks_tls_unless_it_is_told_not_to(proxy, remote, ours, option, tls):
+    node = f"send-{ours}-{tls}"
+    words = [f"--node={node}", f"--runtime={ours}", f"--proxy={proxy.place[0]}:{proxy.place[1]}", *option]
+    words += [f"--source={SOURCES[0]}", f"--to={remote.to}", f"--helo={HELO}", "--mail-from=a@src.test"]
+    told = subprocess.Popen(
+        [sys.executable, "-m", "gaproxy", "send", *words, "--rcpt=b@dst.test"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "GAPROXY_SECRET": SECRET},
+    )
+    with told:
+        told.stdin.write(MESSAGE)
+        told.stdin.close()
+        assert take_message(remote) == MESSAGE
+        said = told.stdout.read()
+    assert (told.returncode, said.count(b": 250 ")) == (0, 3)
+    assert f" tls={tls} " in proxy.wait_for(f": authenticated node={node} ")
 
 
 def test_what_is_no_handshake_is_closed_and_told(proxy):
