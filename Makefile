@@ -30,6 +30,7 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/draw_states.py
 	$(BIN)/python docs/draw_reference.py
+	PYTHONPATH=tests $(BIN)/python -m kill.table
 
 clean:
 	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

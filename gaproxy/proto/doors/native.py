@@ -23,6 +23,7 @@ from gaproxy.proto.doors.native_words import (
     render,
     render_failed,
     render_ready,
+    spell_place,
 )
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.session import ACCEPT, ANY, AT_ONCE, FORMER, Cut, Session, State
@@ -66,7 +67,7 @@ class NativeDoor(Session):
     def __init__(self, keys: Keys, client: tuple[str, int], entropy: bytes) -> None:
         super().__init__(WAITING)
         self.keys = keys
-        self.client = f"[{client[0]}]:{client[1]}" if ":" in client[0] else f"{client[0]}:{client[1]}"
+        self.client = spell_place(*client)
         self.nonce = entropy[:32].hex()
         self.name = entropy[32:40].hex()
         self.tls = "none"
@@ -225,8 +226,8 @@ class NativeDoor(Session):
             "session": f"{self.name}/{self.id}",
             "node": self.node,
             "client": self.client,
-            "source": _place(*outcome.source),
-            "remote": _place(outcome.destination.address, outcome.destination.port),
+            "source": spell_place(*outcome.source),
+            "remote": spell_place(outcome.destination.address, outcome.destination.port),
             "host": outcome.destination.host,
             "tls": outcome.security.version if outcome.security else "none",
             "reused": "yes" if outcome.reused else "no",
@@ -244,7 +245,7 @@ class NativeDoor(Session):
         self.may_pass_ehlo = not self.kept
         self.kept = b""
         self.ask(Say(render_failed(self.id, failed)))
-        tried = ",".join(f"{_place(one.address, one.port)}/{one.kind}/{one.after_ms}" for one in failed.tried)
+        tried = ",".join(f"{spell_place(one.address, one.port)}/{one.kind}/{one.after_ms}" for one in failed.tried)
         told = {"session": f"{self.name}/{self.id}", "kind": failed.kind, "client": self.client, "tried": tried}
         told |= {"reply": failed.reply or "", "text": failed.text}
         self.ask(Mention("smtp_failed", {name: value for name, value in told.items() if value}))
@@ -331,7 +332,3 @@ def refuses_version(hello: Hello, oldest: int = OLDEST_VERSION, newest: int = VE
     if hello.version < oldest:
         return f"this proxy speaks version {oldest} at the oldest: upgrade the MTA"
     return None
-
-
-def _place(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

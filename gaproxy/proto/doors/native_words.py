@@ -362,8 +362,8 @@ def render_ready(id: str, opened: Opened) -> bytes:
     return render(
         "READY",
         id=id,
-        source=_spell(*opened.source),
-        remote=_spell(opened.destination.address, opened.destination.port),
+        source=spell_place(*opened.source),
+        remote=spell_place(opened.destination.address, opened.destination.port),
         host=opened.destination.host,
         reused=_YES_NO[opened.reused],
         uses=opened.uses,
@@ -381,13 +381,14 @@ def render_failed(id: str, failed: Failed) -> bytes:
         id=id,
         kind=failed.kind,
         retry_ms=failed.retry_ms,
-        tried=[f"{_spell(one.address, one.port)}/{one.kind}/{one.after_ms}" for one in failed.tried],
+        tried=[f"{spell_place(one.address, one.port)}/{one.kind}/{one.after_ms}" for one in failed.tried],
         reply=None if failed.reply is None else _CONTROL.sub(" ", failed.reply)[:TEXT_CHARACTERS],
         text=_CONTROL.sub(" ", failed.text)[:TEXT_CHARACTERS],
     )
 
 
-def _spell(address: str, port: int) -> str:
+def spell_place(address: str, port: int) -> str:
+    """`address:port`, an IPv6 address in brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
