@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import settings
 
-PACKAGES = {"smtp-sink": "postfix", "smtp-source": "postfix", "exim4": "exim4-daemon-light"}
+PACKAGES = {
+    "smtp-sink": "postfix",
+    "smtp-source": "postfix",
+    "exim4": "exim4-daemon-light",
+    "groff": "groff-base",
+    "systemd-analyze": "systemd",
+}
 """The Debian package of a program, where it is not called like it."""
 
 # A machine that is busy is no fault of a grammar: examples are judged by what comes out, not by how soon.
