@@ -106,6 +106,11 @@ class Sender(Mta):
         """The end of a session."""
         assert self.command(b"QUIT").code == 221
 
+    def leaves(self) -> None:
+        """End the connection; the proxy has heard of it."""
+        self.sock.shutdown(socket.SHUT_WR)
+        assert self.at_end()
+
 
 class Sink:
     """A remote that takes whatever it is sent, any number of calls at a time. `kept`: how often it has each message.
@@ -163,14 +168,20 @@ class Sink:
 class Load:
     """MTAs that send while the block lasts, each message in a session of its own. `granted`: those that got 250.
 
-    Every other MTA connects anew for each. `after_each` is called when one was granted. Nobody may be refused; only
-    where `leaving`, the proxy may go away between two messages, never in the middle of one.
+    Every other MTA connects anew for each. `after_each` is called when one was granted. No message may be cut, and
+    nobody refused: unless the proxy is `leaving`, or is so short of something that MTAs must be `patient`.
     """
 
     def __init__(
-        self, place: Address, sink: Sink, after_each: Callable[[], None] = lambda: None, leaving: bool = False
+        self,
+        place: Address,
+        sink: Sink,
+        after_each: Callable[[], None] = lambda: None,
+        leaving: bool = False,
+        patient: bool = False,
     ) -> None:
-        self.place, self.sink, self.after_each, self.leaving = place, sink, after_each, leaving
+        self.place, self.sink, self.after_each = place, sink, after_each
+        self.leaving, self.patient = leaving, patient
         self.granted: list[bytes] = []
         self.faults: list[BaseException] = []
         self.sent = [0] * 4
@@ -219,9 +230,10 @@ class Load:
                 with Sender(self.place) as mta:
                     self._send_on(mta, number)
             except Over:
-                if not self.leaving:
+                if self.leaving:
+                    return
+                if not self.patient:
                     raise
-                return
 
     def _send_on(self, mta: Sender, number: int) -> None:
         """The odd ones send one message, the even ones all of theirs on the same connection."""
