@@ -18,8 +18,8 @@ class Tally:
 
 
 def tally(letters: Iterable[Letter], outcomes: Iterable[Outcome], arrivals: Iterable[Arrival]) -> Tally:
-    """Whether every letter arrived exactly once, unchanged, under TLS, from the address that was asked for, and whether
-    its MTA was told so.
+    """Whether every letter arrived exactly once, unchanged, from the address that was asked for, under TLS unless it was
+    asked for `none`, and whether its MTA was told so.
     """
     arrived: dict[str, list[Arrival]] = {}
     for arrival in arrivals:
@@ -48,7 +48,7 @@ def faults_of(letter: Letter, outcome: Outcome | None, copies: list[Arrival]) ->
     for copy in copies:
         if copy.sha256 != sha256(letter.data).hexdigest():
             yield f"{name} was changed on its way: {len(letter.data)} bytes were sent, {copy.size_bytes} arrived"
-        if copy.tls is None:
+        if copy.tls is None and letter.tls != "none":
             yield f"{name} arrived in plain text"
         if copy.source != letter.source:
             yield f"{name} arrived from {copy.source} instead of {letter.source}"

@@ -24,6 +24,11 @@ def test_all_is_well_where_every_letter_arrived_once_as_it_was():
     assert tally(LETTERS, TOLD, reversed(CAME)) == Tally((), 2)
 
 
+def test_who_asked_for_no_tls_is_content_without():
+    letters = [evolve(letter, tls="none") for letter in LETTERS]
+    assert tally(letters, TOLD, [evolve(arrival, tls=None) for arrival in CAME]) == Tally((), 2)
+
+
 UNKNOWN = Outcome("2@a", "unknown", "421 gone")
 CUT = evolve(CAME[1], sha256="00", size_bytes=4)
 
