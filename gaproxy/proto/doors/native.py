@@ -245,6 +245,9 @@ class NativeDoor(Session):
         self.may_pass_ehlo = not self.kept
         self.kept = b""
         self.ask(Say(render_failed(self.id, failed)))
+        self.mention_failure(failed)
+
+    def mention_failure(self, failed: Failed) -> None:
         tried = ",".join(f"{spell_place(one.address, one.port)}/{one.kind}/{one.after_ms}" for one in failed.tried)
         told = {"session": f"{self.name}/{self.id}", "kind": failed.kind, "client": self.client, "tried": tried}
         told |= {"reply": failed.reply or "", "text": failed.text}
@@ -291,11 +294,12 @@ class NativeDoor(Session):
         self.ask(Leave())
 
     def ended(self) -> None:
-        self.call_off()
-        self.become(LEFT)
+        self.lost("closed")
         self.ask(Leave())
 
     def lost(self, kind: str) -> None:
+        if self.state == OPENING:
+            self.mention_failure(Failed("mta_gone", "the MTA left before there was a remote"))
         self.call_off()
         self.become(LEFT)
 

@@ -518,6 +518,8 @@ def test_an_mta_that_ends_while_a_remote_is_looked_for_calls_it_off():
     talk.tell(ConnectFailed(2, "called_off", "called off"))
     talk.tell(Closed(1, "closed"))
     assert talk.proxy.seating.seats == {}
+    failed = f"smtp: session({SESSION}/7): failed kind=mta_gone client=127.0.0.9:40112"
+    assert talk.notes[-1] == f"{failed} text=the MTA left before there was a remote"
 
 
 def test_an_mta_that_vanishes_while_a_remote_is_looked_for_calls_it_off():
