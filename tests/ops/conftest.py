@@ -8,7 +8,7 @@ from ops.daemon import Daemon
 from ops.traffic import Sink
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=["asyncio", "trio"], scope="module")
 def runtime(request: pytest.FixtureRequest) -> str:
     """The name of a runtime."""
     name: str = request.param
