@@ -164,7 +164,7 @@ class Relayed:
 
 @define
 class Exhausted:
-    """No descriptor was left at accept. Accepting pauses until one is free."""
+    """No descriptor was left at accept. Accepting pauses until one is free, and is tried again when the alarm rings."""
 
     what: str
 

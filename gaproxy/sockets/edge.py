@@ -106,6 +106,7 @@ class Edge:
     def rang(self) -> None:
         """The alarm rang. What came in time is heard before any deadline fires, however late we are ourselves."""
         self.armed = None
+        self.listeners.resume()  # the last descriptor may have been somebody else's (ENFILE)
         self.take(everything=True)
         deadline = self.machine.next_deadline
         if deadline is not None and deadline <= self.clock():

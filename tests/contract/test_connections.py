@@ -12,7 +12,17 @@ import pytest
 from tools.script import PATIENCE_S, PROMPTER, Stage, prepared, read_all, reset
 
 from gaproxy.proto.actions import Adopt, Close, Connect, End, Hear, Hold, Listener, Prepare, ReadConfig, Relay, Send
-from gaproxy.proto.events import Accepted, Closed, ConfigRead, Connected, ConnectFailed, Ended, Exhausted, Received
+from gaproxy.proto.events import (
+    Accepted,
+    Closed,
+    ConfigRead,
+    Connected,
+    ConnectFailed,
+    Elapsed,
+    Ended,
+    Exhausted,
+    Received,
+)
 
 NOWHERE = "192.0.2.1"  # RFC 5737: it is nobody's
 
@@ -155,6 +165,28 @@ def test_without_a_descriptor_accepting_pauses_until_one_is_free(stage: Stage) -
     accepted = stage.next()
     assert isinstance(accepted, Accepted)
     assert accepted.client == waiting.getsockname()
+
+
+def test_accepting_is_tried_again_when_the_alarm_rings_for_others_may_have_had_the_last_descriptor(
+    stage: Stage,
+) -> None:
+    def wait() -> list[object]:
+        stage.script.next_deadline = stage.script.now + 1_000_000
+        return []
+
+    with ExitStack() as shortage:
+        with stage.stalled():
+            waiting = stage.keep(socket.create_connection(("127.0.0.1", stage.edge.port("door")), PATIENCE_S))
+            shortage.enter_context(no_descriptors())
+        stage.hears(Exhausted("descriptors"))
+        stage.within(wait)
+        stage.hears(Exhausted("descriptors"), Elapsed())
+    assert stage.is_quiet()
+    stage.within(wait)
+    accepted = stage.next()
+    assert isinstance(accepted, Accepted)
+    assert accepted.client == waiting.getsockname()
+    stage.hears(Elapsed())
 
 
 def test_a_descriptor_that_is_given_out_again_does_not_hear_what_its_former_owner_was_owed(stage: Stage) -> None:

@@ -20,6 +20,7 @@ TOPICS: Mapping[str, str] = {
     "draining": "gaproxy: draining",
     "drained": "gaproxy: drained",
     "exhausted": "gaproxy: no descriptor left",
+    "exhausted_again": "gaproxy: no descriptor left again",
     "log_dropped": "gaproxy: log dropped",
     "internal": "gaproxy: internal fault",
     "client_refused": "listener({listener}): refused",

@@ -41,6 +41,12 @@ def test_the_ports_of_one_client_are_one_client():
     ]
 
 
+def test_what_has_no_client_is_summarised_too():
+    repeats = Repeats()
+    assert [repeats.told_before("exhausted", {"what": "descriptors"}) for _ in range(3)] == [False, True, True]
+    assert list(repeats.summaries()) == [("exhausted_again", {"what": "descriptors", "repeated": 2})]
+
+
 def test_a_session_is_never_summarised():
     repeats = Repeats()
     end = {"session": "ab/1", "client": "10.0.0.7:1024", "reason": "quit"}
