@@ -18,7 +18,7 @@ class Tally:
 
 
 def tally(letters: Iterable[Letter], outcomes: Iterable[Outcome], arrivals: Iterable[Arrival]) -> Tally:
-    """Whether every letter arrived exactly once, unchanged, from the address that was asked for, under TLS unless it was
+    """Whether every letter arrived exactly once, unchanged, from the address that was asked for, under TLS unless it
     asked for `none`, and whether its MTA was told so.
     """
     arrived: dict[str, list[Arrival]] = {}
