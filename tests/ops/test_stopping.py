@@ -19,7 +19,7 @@ def begin_some(daemon: Daemon, sink: Sink) -> list[Sender]:
         mta.begins()
         if number < MTAS:
             mta.sends(b"message %d" % number)
-            sink.arrived.acquire()
+            sink.arrives()
         else:
             mta.say(b"the first line\r\n")
     return mtas
@@ -37,7 +37,7 @@ def test_no_message_is_cut_between_its_dot_and_its_reply(daemon, sink, begun):
     *dotted, in_body = begun
     daemon.stop()
     in_body.sends(b"the rest")
-    sink.arrived.acquire()
+    sink.arrives()
     sink.waits.set()  # only now does the remote answer
     for mta in begun:
         mta.is_granted()

@@ -115,7 +115,7 @@ class Sender(Mta):
 class Sink:
     """A remote that takes whatever it is sent, any number of calls at a time. `kept`: how often it has each message.
 
-    `waits`: granted only when this event is set; `arrived` counts what waits for it.
+    `waits`: they are granted only while this event is set; `arrived` counts those that are here.
     """
 
     def __init__(self) -> None:
@@ -141,6 +141,10 @@ class Sink:
         for thread in self.threads:
             thread.join(WAIT_S)
         self.remote.__exit__()
+
+    def arrives(self) -> None:
+        """One more message is here, dot and all."""
+        assert self.arrived.acquire(timeout=WAIT_S)
 
     def _welcome(self) -> None:
         with suppress(OSError):  # the listener was closed
