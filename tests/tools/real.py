@@ -148,7 +148,7 @@ class RealProxy:
 
 ORDINARY = re.compile(
     r"gaproxy: (configuration adopted|capture begun|draining|drained)"
-    r"|listener\(|direct_remote_smtp:|native: session|smtp: session"
+    r"|listener\(|direct_remote_smtp:|native: (session|refused again)|smtp: session"
 )
 
 
