@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PURE := gaproxy/proto/*,gaproxy/throttle/*
 
-.PHONY: demo test quick lint docs clean
+.PHONY: demo test quick lint bench docs clean
 
 demo: $(READY)
 	$(BIN)/gaproxy demo --runtime $(RUNTIME)
@@ -26,6 +26,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy docs/draw_states.py
 	$(BIN)/mypy docs/draw_reference.py
+	$(BIN)/mypy --package bench
+
+# Some minutes; alone on the machine, please. What it needs, and how to read it: bench/README.md.
+bench: $(READY)
+	$(BIN)/python -m bench relay
 
 docs: $(READY)
 	$(BIN)/python docs/draw_states.py

@@ -1,0 +1,32 @@
+"""`make bench` in small: it runs, and everybody has a ratio. How large those are is nothing for a test."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.house import ROOT
+
+SMALL = ("--rounds=1", "--seconds=0.1", "--pairs=200", "--runtimes=asyncio,trio")
+SUBJECTS = {
+    **{row: {"haproxy", "bare asyncio", "bare trio"} for row in "34567"},
+    "8": {"native asyncio", "native trio"},
+    "-": {"haproxy", "native asyncio", "native trio"},
+    "10": {"hall"},
+}
+
+
+def test_every_row_has_a_figure_of_everybody_who_is_measured(need: Callable[[str], str], tmp_path: Path):
+    need("haproxy")
+    command = [sys.executable, "-m", "bench", "relay", *SMALL, f"--out={tmp_path}"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads((tmp_path / "relay.json").read_text())
+    measured: dict[str, set[str]] = {}
+    for result in document["results"]:
+        measured.setdefault(result["row"], set()).add(result["subject"])
+        assert result["value"] > 0
+    assert measured == SUBJECTS
+    table = (tmp_path / "relay.md").read_text()
+    assert all(f"| {row} |" in table for row in SUBJECTS)
