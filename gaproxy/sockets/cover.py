@@ -70,14 +70,14 @@ class Cover:
     def begin(self) -> None:
         self.link.put(self.tls.start())
 
-    def say(self, data: bytes) -> None:
+    def say(self, data: bytes | memoryview) -> None:
         """Send this under cover."""
         if self.tls.established:
             self.link.put(self.tls.encrypt(data))
         elif not self.failed:
             self.waiting += data
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         """The peer sent these bytes. Behind a handshake that failed they mean nothing."""
         if self.failed:
             return
@@ -109,9 +109,9 @@ class Cover:
         waiting, self.waiting, self.seen = self.waiting, b"", b""
         self.say(waiting)
 
-    def refuse_plain(self, data: bytes) -> None:
+    def refuse_plain(self, data: memoryview) -> None:
         """These bytes came, and they are no TLS."""
-        self.seen = data[:SEEN_BYTES]
+        self.seen = bytes(data[:SEEN_BYTES])
         self.fail("plain_text", "plain text where TLS is required")
 
     def fail(self, kind: str, text: str) -> None:
@@ -127,7 +127,7 @@ class Threshold:
     tls: Callable[[], Tls]
     required: bool
 
-    def cross(self, link: Covered, first: bytes) -> Cover | None:
+    def cross(self, link: Covered, first: memoryview) -> Cover | None:
         """What stands from these first bytes on between the wire and what is said; none: it is plain text."""
         secured = first[0] == HANDSHAKE
         if not (secured or self.required):

@@ -55,14 +55,14 @@ class Link:
 
     # What the machine orders.
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Put bytes behind all that was sent."""
         if self.cover is None:
             self.put(data)
         elif self.sending == OPEN:
             self.cover.say(data)
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | memoryview) -> None:
         """Put these very bytes behind all that was sent, and on the wire if it takes them."""
         if self.sending != OPEN or not data:
             return
@@ -150,10 +150,10 @@ class Link:
         if not size:
             self.peer_ended()
         elif not self.closing:
-            self.take(bytes(self.owner.buffer[:size]))
+            self.take(self.owner.buffer[:size])
 
-    def take(self, data: bytes) -> None:
-        """The peer sent this."""
+    def take(self, data: memoryview) -> None:
+        """The peer sent this. It stands in the buffer of all, until the next is read: who keeps any of it copies it."""
         if self.threshold is not None:
             threshold, self.threshold = self.threshold, None
             self.cover = threshold.cross(self, data)
@@ -162,12 +162,12 @@ class Link:
         else:
             self.cover.take(data)
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, data: bytes | memoryview) -> None:
         """The peer said this."""
         if self.passage is not None:
             self.passage.take(data)
         else:
-            self.owner.tell(Received(self.id, data))
+            self.owner.tell(Received(self.id, bytes(data)))
 
     def peer_ended(self) -> None:
         """The peer will say nothing more; what we have to say it still takes, unless we are through as well."""
@@ -182,7 +182,7 @@ class Link:
             self.leave()
         self.arm()
 
-    def push(self, data: bytes | bytearray) -> int:
+    def push(self, data: bytes | bytearray | memoryview) -> int:
         """Send what the kernel takes. Returns how much is done with: all, where the peer takes nothing any more."""
         try:
             return self.sock.send(data)

@@ -23,7 +23,7 @@ class Bank(Protocol):
     passage: "Passage | None"
     feeder: "Passage | None"
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Put bytes behind all that was sent."""
 
     def arm(self) -> None:
@@ -50,7 +50,7 @@ class Passage:
         """Whether the outbox at the far end is too full to put more into it."""
         return self.to is not None and len(self.to.outbox) > UNSENT_LIMIT_BYTES
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes | memoryview) -> None:
         """Carry these bytes of the source."""
         if self.scanner is None:
             self.size += len(data)
@@ -59,7 +59,7 @@ class Passage:
         else:
             self.scan(self.scanner, data)
 
-    def scan(self, scanner: EndOfData, data: bytes) -> None:
+    def scan(self, scanner: EndOfData, data: bytes | memoryview) -> None:
         scanned = scanner.scan(data)
         self.size = scanner.size
         self.forward(scanned.forward)
@@ -71,7 +71,7 @@ class Passage:
         else:
             self.report()
 
-    def forward(self, data: bytes) -> None:
+    def forward(self, data: bytes | memoryview) -> None:
         if self.to is not None and data:
             self.to.send(data)
 
