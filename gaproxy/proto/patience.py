@@ -35,7 +35,7 @@ class _Place(Generic[Key]):
     """A key's deadline, and where it stands in the heap: under which deadline, no later than its own, and number."""
 
     key: Key
-    deadline: int
+    deadline: int | None
     queued: int
     number: int
 
@@ -43,8 +43,9 @@ class _Place(Generic[Key]):
 class Patience(Generic[Key]):
     """At most one deadline a key. A deadline that was moved later keeps its old place in the heap until that comes up.
 
-    So renewing costs one look-up. Of a key that was forgotten nothing is left but a number in the heap, for sessions
-    come and go by the thousand before the first of their deadlines; where most of the heap is such numbers, they go.
+    So renewing costs one look-up, and so does having none for a moment (`suspend`). Of a key that was forgotten nothing
+    is left but a number in the heap, for sessions come and go by the thousand before the first of their deadlines;
+    where most of the heap is such numbers, they go.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Patience(Generic[Key]):
         self._count = 0
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._places
+        return self.deadline(key) is not None
 
     def wait(self, key: Key, deadline: int) -> None:
         """Set or move the deadline of `key` (integer nanoseconds)."""
@@ -65,7 +66,14 @@ class Patience(Generic[Key]):
             self.forget(key)
             self._queue(key, deadline)
 
+    def suspend(self, key: Key) -> None:
+        """No deadline for now. The key is kept, for it will wait again, unless its old place comes up before."""
+        place = self._places.get(key)
+        if place is not None:
+            place.deadline = None
+
     def forget(self, key: Key) -> None:
+        """No deadline, and nothing of the key is kept."""
         place = self._places.pop(key, None)
         if place is not None:
             del self._queued[place.number]
@@ -85,7 +93,8 @@ class Patience(Generic[Key]):
             heappop(self._heap)
             if place is not None:
                 self.forget(place.key)
-                self._queue(place.key, place.deadline)
+                if place.deadline is not None:
+                    self._queue(place.key, place.deadline)
         return None
 
     def met(self, now: int) -> Iterator[Key]:

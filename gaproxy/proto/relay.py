@@ -155,8 +155,8 @@ class Relay:
         self.owe(Owed("", reply=reply(code, text)))
 
     def oldest(self) -> Owed | None:
-        """The oldest reply that only the remote can give."""
-        return next((owed for owed in self.owed if owed.reply is None), None)
+        """The oldest reply that only the remote can give: what we can give ourselves is told before (`settle`)."""
+        return self.owed[0] if self.owed else None
 
     def awaits_outcome(self) -> bool:
         """Whether the end of a message went out and its reply has not come."""

@@ -47,6 +47,10 @@ class Connection:
     ended: bool = False
     leaving: bool = False
 
+    def has_news(self) -> bool:
+        """Whether listening may bear fruit: another session or turn than the last time, or other bytes."""
+        return self.fruitless != (self.session, self.session.turns, len(self.unheard))
+
 
 @define(eq=False)
 class Seat:
@@ -170,8 +174,7 @@ class Seating:
         session, row = connection.session, connection.session.row
         if connection.leaving:
             return
-        news = connection.fruitless != (session, session.turns, len(connection.unheard))
-        if row.hears and connection.unheard and news:
+        if row.hears and connection.unheard and connection.has_news():
             self.tell(session, self.listen, connection, session)
             return  # once that was heard, it is attended to anew
         if connection.ended and not session.end_heard and (row.hears or row.end == AT_ONCE):
@@ -200,7 +203,7 @@ class Seating:
         seat.turns = session.turns
         name, since = session.row.patience, session.row.since
         if name is None:
-            self.patience.forget(session)
+            self.patience.suspend(session)
         elif since != FORMER or session not in self.patience:
             seconds = HOUSE_S[name] if name in HOUSE_S else self.timeouts[name]
             start = seat.hears.born if since == ACCEPT and seat.hears else self.now

@@ -68,6 +68,23 @@ def test_one_that_was_forgotten_may_wait_again():
     assert list(patience.met(2)) == ["a"]
 
 
+def test_one_that_was_suspended_has_no_deadline_until_it_waits_again():
+    patience = waiting(a=1, b=4)
+    patience.suspend("a")
+    patience.suspend("nobody")
+    assert "a" not in patience and patience.next_deadline() == 4
+    patience.wait("a", 2)
+    assert list(patience.met(3)) == ["a"]
+
+
+def test_suspending_for_a_moment_moves_nothing_in_the_heap():
+    patience = waiting(a=1)
+    for deadline in range(2, 100):
+        patience.suspend("a")
+        patience.wait("a", deadline)
+    assert len(patience._heap) == 1 and patience.deadline("a") == 99
+
+
 def test_what_is_set_while_others_are_met_may_come_up_too():
     patience, met = waiting(a=1), []
     for key in patience.met(2):
@@ -112,6 +129,7 @@ DOINGS = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), KEYS, st.integers(0, 9)),
         st.tuples(st.just("forget"), KEYS, st.just(0)),
+        st.tuples(st.just("suspend"), KEYS, st.just(0)),
         st.tuples(st.just("met"), st.just(""), st.integers(0, 9)),
         st.tuples(st.just("crowd"), st.just(""), st.integers(0, 9)),
     ),
@@ -126,8 +144,8 @@ def test_it_keeps_the_deadlines_that_a_plain_table_would_keep(doings):
         if doing == "wait":
             patience.wait(key, time)
             table[key] = time
-        elif doing == "forget":
-            patience.forget(key)
+        elif doing in ("forget", "suspend"):
+            getattr(patience, doing)(key)
             table.pop(key, None)
         elif doing == "crowd":
             for guest in map(str, range(FORGOTTEN_MOST)):

@@ -57,4 +57,6 @@ def note(topic: str, fields: Mapping[str, str | int], lasted: int) -> Note:
 
 def escaped(value: str) -> str:
     """The value as it may stand in a line: controls are escaped, and so are marks that turn a line about."""
+    if value.isprintable():  # as nearly all are
+        return value
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in value)

@@ -78,13 +78,13 @@ def _refuse_odd_bytes(line: bytes) -> None:
 
 def _whole(lines: list[bytes]) -> Reply:
     texts = [line[:-1].removesuffix(b"\r") for line in lines]
+    wire = b"\r\n".join([*texts, b""])
     taints = []
-    if not all(line.endswith(b"\r\n") for line in lines):
+    if len(wire) > sum(map(len, lines)):
         taints.append("reply_lf")
-    if any(text[:3] != texts[-1][:3] for text in texts):
+    if len({text[:3] for text in texts}) > 1:
         taints.append("mixed_codes")
-    wire = b"".join(text + b"\r\n" for text in texts)
-    return Reply(int(texts[-1][:3]), tuple(text[4:] for text in texts), wire, tuple(taints))
+    return Reply(int(texts[-1][:3]), tuple([text[4:] for text in texts]), wire, tuple(taints))
 
 
 def words(reply: Reply, limit: int = 512) -> str:
