@@ -1,6 +1,7 @@
 """The way out: knows which address may be a source or a destination, and which two go together; does not dial."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from attrs import frozen
@@ -120,6 +121,7 @@ def same_family(a: str, b: str) -> bool:
     return first is not None and second is not None and first.version == second.version
 
 
+@lru_cache(1024)  # the few sources and the busy remotes are asked about several times for each session
 def _host(text: str) -> Host | None:
     """The address that `text` spells, or None: not a literal, with a zone, or IPv4 in the disguise of IPv6."""
     try:
