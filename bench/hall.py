@@ -89,7 +89,7 @@ def hall_results(found: Sequence[Result], rounds: int) -> list[Result]:
 def result(what: str, values: Sequence[float], aim: float, unit: str) -> Result:
     value = median(values)
     figures = [Figure(value) for value in values]
-    return Result("10", what, "hall", value, unit, f"≤ {aim:g} {unit}", value <= aim, False, values, figures)
+    return Result("10", what, "hall", value, unit, f"≤ {aim:g} {unit}", value <= aim, "", values, figures)
 
 
 def line_us() -> float:

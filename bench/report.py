@@ -17,7 +17,15 @@ from bench.rows import Figure, Options, Row
 from bench.subjects import find_haproxy
 
 PEER = "haproxy"
-FULL_SHARE = 0.9  # of a core
+FULL_SHARE, IDLE_SHARE = 0.9, 0.8  # of a core
+
+MARKS = {
+    "": "",
+    "load": "\\* In most rounds the load, not the proxy, was at its limit.",
+    "others": "† In most rounds neither the load nor the proxy had its core whole: somebody else was at work there.",
+}
+"""Who set the pace, where it was not the proxy, and what that is called below the table."""
+
 NO_AIM = "-"
 PACKAGES = ("attrs", "trio", "uvloop", "cryptography")
 
@@ -36,7 +44,7 @@ class Result:
     unit: str
     aim: str
     reached: bool | None
-    load_sets_pace: bool
+    pace: str
     rounds: Sequence[float]
     figures: Sequence[Figure]
 
@@ -49,9 +57,16 @@ def results(row: Row, figures: Figures) -> list[Result]:
         aim, most = aim_of(row, name, values)
         value = median(values[name])
         reached = None if most is None or name == PEER else value <= most
-        pace = any(one.load_share > FULL_SHARE > one.proxy_share for one in mine)
-        told.append(Result(row.number, row.what, name, value, row.unit, aim, reached, pace, values[name], mine))
+        told.append(Result(row.number, row.what, name, value, row.unit, aim, reached, pace(mine), values[name], mine))
     return told
+
+
+def pace(figures: Sequence[Figure]) -> str:
+    """Who set it, as `MARKS` has it. Where there is no load, nobody does."""
+    load, proxy = median(one.load_share for one in figures), median(one.proxy_share for one in figures)
+    if load and max(load, proxy) < IDLE_SHARE:
+        return "others"
+    return "load" if load > FULL_SHARE > proxy else ""
 
 
 def relative(mine: Sequence[Figure], peers: Sequence[Figure] | None) -> list[float]:
@@ -112,12 +127,11 @@ def as_table(machine: Mapping[str, str], options: Options, found: Sequence[Resul
     for result in found:
         if result.subject != PEER:
             lines.append("| " + " | ".join(cells(result)) + " |")
-    if any(result.load_sets_pace for result in found):
-        lines += ["", "\\* In at least one round the load, not the proxy, was at its limit."]
+    lines += [f"\n{told}" for mark, told in MARKS.items() if mark and any(result.pace == mark for result in found)]
     return "\n".join(lines) + "\n"
 
 
 def cells(result: Result) -> list[str]:
-    value = f"{result.value:.2f} {result.unit}" + ("\\*" if result.load_sets_pace else "")
+    value = f"{result.value:.2f} {result.unit}{MARKS[result.pace].partition(' ')[0]}"
     reached = {None: "", True: "yes", False: "no"}[result.reached]
     return [result.row, result.what, result.subject, value, result.aim, reached]
