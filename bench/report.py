@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from bench.rows import Figure, Options, Row
+from bench.rows import NO_AIM, Figure, Options, Row
 from bench.subjects import find_haproxy
 
 PEER = "haproxy"
@@ -26,7 +26,6 @@ MARKS = {
 }
 """Who set the pace, where it was not the proxy, and what that is called below the table."""
 
-NO_AIM = "-"
 PACKAGES = ("attrs", "trio", "uvloop", "cryptography")
 
 Figures = Mapping[str, Sequence[Figure]]
@@ -55,9 +54,10 @@ def results(row: Row, figures: Figures) -> list[Result]:
     told = []
     for name, mine in figures.items():
         aim, most = aim_of(row, name, values)
-        value = median(values[name])
-        reached = None if most is None or name == PEER else value <= most
-        told.append(Result(row.number, row.what, name, value, row.unit, aim, reached, pace(mine), values[name], mine))
+        value, paced = median(values[name]), pace(mine)
+        known = name != PEER and not (row.waits and paced == "others")
+        reached = value <= most if known and most is not None else None
+        told.append(Result(row.number, row.what, name, value, row.unit, aim, reached, paced, values[name], mine))
     return told
 
 
@@ -80,9 +80,11 @@ def aim_of(row: Row, subject: str, values: Mapping[str, Sequence[float]]) -> tup
     """In words, and as the most that it may be; none where there is no aim, or nothing to hold it against."""
     kind, _, runtime = subject.partition(" ")
     asyncio = values.get(f"{kind} asyncio")
-    if runtime == "trio" and row.trio is not None and asyncio is not None:
-        return f"≤ {row.trio:g} × asyncio", row.trio * median(asyncio)
-    return (NO_AIM, None) if row.aim is None else (f"≤ {row.aim:g} {row.unit}", row.aim)
+    if row.aim is None or (runtime == "trio" and row.trio == NO_AIM):
+        return "-", None
+    if runtime == "trio" and row.trio is not None:
+        return f"≤ {row.trio:g} × asyncio", None if asyncio is None else row.trio * median(asyncio)
+    return f"≤ {row.aim:g} {row.unit}", row.aim
 
 
 def described() -> dict[str, str]:
