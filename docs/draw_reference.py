@@ -50,7 +50,7 @@ MEANINGS: Mapping[str, str] = {
     "exhausted": "the process may open no more files: nobody is accepted until a connection ends, or seconds later",
     "exhausted_again": "so many times more in the last minute",
     "internal": "a fault of gaproxy itself, with its traceback: that session ended, all others go on; please report it",
-    "log_dropped": "so many lines were not written, since nobody read the log and mail does not wait for it",
+    "log_dropped": "so many lines in all were not written, since nobody read the log and mail does not wait for it",
     "client_refused": "this client was closed as soon as it came, for this `reason`",
     "client_refused_again": "the same client, for the same `reason`, so many times more in the last minute",
     "native_authenticated": "an MTA proved that it knows the secret, the `current` or the `previous` one, under this "

@@ -171,7 +171,7 @@ class Exhausted:
 
 @define
 class Dropped:
-    """So many notes were not written because nobody read the log, which takes lines again now."""
+    """So many notes in all were not written because nobody read the log, which takes lines again now."""
 
     lines: int
 

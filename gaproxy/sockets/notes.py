@@ -8,7 +8,7 @@ PIECE_BYTES = 4096
 
 
 class Notes:
-    """Lines that go to one descriptor, or, where it is full, nowhere: `dropped` counts those until somebody takes it.
+    """Lines that go to one descriptor, or, where it is full, nowhere: `dropped` counts those.
 
     The descriptor is shared with whoever started us, so it is not made non-blocking (nor then is a shell's terminal):
     poll is asked before each piece.
@@ -17,16 +17,20 @@ class Notes:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.dropped = 0
+        self.told = 0
         self.torn = False
         self.room = select.poll()
         self.room.register(fd, select.POLLOUT)
 
     def take_dropped(self) -> int:
-        """How many lines were dropped, once there is room again: to be told then, and forgotten here."""
-        if not self.dropped or not self.room.poll(0):
+        """How many lines were dropped since the start, if that is news and there is room to tell it; otherwise 0.
+
+        The line that tells it may be dropped as well: then the count has grown, and is news once more.
+        """
+        if self.dropped == self.told or not self.room.poll(0):
             return 0
-        dropped, self.dropped = self.dropped, 0
-        return dropped
+        self.told = self.dropped
+        return self.dropped
 
     def write(self, line: str) -> None:
         """Write one line, or drop it. A line that was cut by a full pipe is ended by the next that finds room."""

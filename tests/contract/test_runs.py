@@ -1,6 +1,7 @@
 """What the edge promises about a run: how it starts, speaks, keeps time and ends, on every runtime alike."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
@@ -290,7 +291,27 @@ def test_a_full_log_is_never_waited_for(raise_curtain: Callable[..., Stage]) -> 
     os.close(reader)
     stage.order(Note("nobody", {}))
     stage.settle()
-    assert stage.edge.notes.dropped == 1
+    assert stage.edge.notes.dropped == 11 - whole
+    os.close(writer)
+
+
+def test_a_line_that_tells_of_dropped_ones_and_is_dropped_as_well_is_told_again(
+    raise_curtain: Callable[..., Stage],
+) -> None:
+    reader, writer = os.pipe()
+    page = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1)  # room for one line at a time
+    stage = raise_curtain(log=writer)
+    stage.order(Note("first", {}), Note("dropped", {}))
+    stage.settle()
+    assert os.read(reader, page) == b"first\n"
+    stage.order(Note("second", {}), Note("tells of one", {}))
+    stage.hears(Dropped(1))
+    assert os.read(reader, page) == b"second\n"
+    stage.order(Note("third", {}))
+    stage.hears(Dropped(2))
+    stage.order(Note("fourth", {}))
+    stage.settle()
+    os.close(reader)
     os.close(writer)
 
 

@@ -103,7 +103,7 @@ def test_a_format_that_changes_holds_from_its_reload_on(daemon):
 
 
 def test_a_log_that_nobody_reads_keeps_no_mail_waiting(runtime, tmp_path, sink):
-    with Daemon(runtime, tmp_path, "log_verbose yes", pipe_bytes=4096) as daemon:
+    with Daemon(runtime, tmp_path, "log_verbose yes", pipe_bytes=8192) as daemon:
         daemon.log.heeded.clear()
         with Load(daemon.place, sink) as load:
             load.goes_on(20)
