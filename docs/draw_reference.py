@@ -17,7 +17,7 @@ from gaproxy.proto.config.directives import DIRECTIVES, Block, Directive
 from gaproxy.proto.config.values import Kind
 from gaproxy.proto.doors import admission, native
 from gaproxy.proto.patience import HOUSE_S
-from gaproxy.proto.relay import OWED_BYTES_MOST, OWED_MOST
+from gaproxy.proto.relay.dialogue import OWED_BYTES_MOST, OWED_MOST
 from gaproxy.proto.remote.dialler import REFUSALS_KEPT, REFUSED_REST_S
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.report.log import TOPICS, VALUE_CHARACTERS_MOST

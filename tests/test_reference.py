@@ -10,9 +10,9 @@ from runpy import run_path
 import pytest
 from tools.house import ROOT
 
-from gaproxy.proto import relay
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.doors import native
+from gaproxy.proto.relay import dialogue
 from gaproxy.proto.report.log import TOPICS
 
 DRAWN = run_path(str(ROOT / "docs" / "draw_reference.py"))
@@ -20,7 +20,7 @@ PAGE, MANUAL = ROOT / "docs" / "running.md", ROOT / "docs" / "gaproxy.8"
 
 REASON_AT = {
     native: {"mention_refusal": 0, "doom": 0},
-    relay: {"lose": 2, "leave": 0, "depart": 0},
+    dialogue: {"lose": 2, "leave": 0, "depart": 0},
 }
 """Which argument of which call is a reason that the log tells."""
 
@@ -43,7 +43,7 @@ def test_every_topic_has_a_meaning_and_no_meaning_lacks_its_topic():
     assert DRAWN["MEANINGS"].keys() == TOPICS.keys()
 
 
-@pytest.mark.parametrize(("module", "topic"), [(native, "native_refused"), (relay, "smtp_end")])
+@pytest.mark.parametrize(("module", "topic"), [(native, "native_refused"), (dialogue, "smtp_end")])
 def test_every_reason_that_a_session_gives_is_explained(module, topic):
     given = {reason for call, at in REASON_AT[module].items() for reason in literals(module.__file__, call, at)}
     assert given

@@ -16,7 +16,7 @@ from gaproxy.proto.doors.admission import Admission
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.patience import HOUSE_S, SECOND
-from gaproxy.proto.relay import Near
+from gaproxy.proto.relay.dialogue import Near
 from gaproxy.proto.remote.route import Policy
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.seating import Connection, Seating

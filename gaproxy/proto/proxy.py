@@ -17,7 +17,7 @@ from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.errors import LocalProtocolError
 from gaproxy.proto.events import Event
-from gaproxy.proto.relay import Far, Near, Relay
+from gaproxy.proto.relay.dialogue import Far, Near, Relay
 from gaproxy.proto.remote.caller import Caller
 from gaproxy.proto.remote.dialler import Dialler, Refusals
 from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER, Connection, Seat, Seating, Told

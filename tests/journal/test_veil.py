@@ -12,7 +12,7 @@ from gaproxy.journal.veil import VEILED, veiled
 from gaproxy.proto.doors.credentials import certificate_binding
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.events import Closed, Connected, Ended, Received, Relayed, Relaying, Secured, SecureFailed
-from gaproxy.proto.relay import NEAR
+from gaproxy.proto.relay.states import NEAR
 
 PROOF = auth().removeprefix(b"AUTH proof=").strip()
 OURS = re.search(rb"proof=([0-9a-f]{64})", welcome())[1]
