@@ -89,7 +89,7 @@ KNOWN_TO: Mapping[str, tuple[str, ...]] = {
 DOORS = ("native", "haproxy", "socks5", "plain", "status")
 WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "gaproxy.proto.doors": (("credentials", "native_words", "haproxy_words", "admission", "looks"), DOORS),
-    "gaproxy.proto.relay": (("states",), ("dialogue",)),
+    "gaproxy.proto.relay": (("states", "owed"), ("dialogue", "tunnel")),
     "gaproxy.sockets": (
         ("options", "notes", "files", "readiness", "certificate"),
         ("listener", "dial", "link"),

@@ -30,7 +30,7 @@ UNSPEC = 0x00
 CRC32C_TLV = 0x03
 MAPPED = IPv6Network("::ffff:0:0/96")
 
-_FAMILIES = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
+_FAMILIES: dict[bytes, type[IPv4Address] | type[IPv6Address]] = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
 _V1_BYTE = re.compile(rb"[^ -~]")
 _HOST = rb"[0-9A-Fa-f.:]+"
 _PORT = rb"(?:0|[1-9][0-9]{0,4})"
@@ -94,7 +94,8 @@ def _read_v1(said: bytes) -> Header:
         raise RemoteProtocolError("a malformed version 1 header")
     family, source, destination, source_port, destination_port = match.groups()
     try:
-        hosts = [_FAMILIES[family](text.decode("ascii")) for text in (source, destination)]
+        host = _FAMILIES[family]
+        hosts = [host(text.decode("ascii")) for text in (source, destination)]
     except ValueError:
         raise RemoteProtocolError("a version 1 header with what is no address of its family") from None
     return _header(hosts[0], int(source_port), hosts[1], int(destination_port))

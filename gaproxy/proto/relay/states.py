@@ -13,11 +13,15 @@ IDLE, AWAITING, FULL, BODY = "IDLE", "AWAITING", "FULL", "BODY"
 LOOKALIKE, SWALLOWING, TURNED_AWAY, DRAINED = "LOOKALIKE", "SWALLOWING", "TURNED_AWAY", "DRAINED"
 QUITTING, ORPHANED, DONE = "QUITTING", "ORPHANED", "DONE"
 
-METHODS = {"pass": "forward", "greet": "greet", "quit": "quit", "starttls": "refuse", "refuse": "refuse"}
+STARTTLS = "STARTTLS"
+INJECTED = "injected"  # a STARTTLS with something behind it
+
+METHODS = {"pass": "forward", "greet": "greet", "quit": "quit", "starttls": "starttls", "refuse": "refuse"}
 COMMANDS: Mapping[Word, str] = {
     **{verb: METHODS[treatment] for verb, treatment in TREATMENT.items()},
     "DATA": "data",
     "": "malformed",
+    INJECTED: "inject",
     ANY: "refuse",
 }
 """Every command of an MTA, and the method of `Near` that hears it. A line that is no command has no verb."""
@@ -31,7 +35,7 @@ NO_QUIT = re.compile(rb"\A(?!QUIT[ \r])(.*)", re.DOTALL | re.IGNORECASE)
 NEAR: Mapping[str, State] = {
     IDLE: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
     AWAITING: State((IDLE, FULL, QUITTING, TURNED_AWAY), COMMANDS, secret=NO_COMMAND),
-    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED)),
+    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED, DONE)),
     BODY: State((BODY, FULL, LOOKALIKE, SWALLOWING), {}, "body", "RFC 5321 4.5.3.2.5"),
     LOOKALIKE: State((TURNED_AWAY, DONE), {}, "lookalike"),
     SWALLOWING: State((SWALLOWING, TURNED_AWAY, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),

@@ -104,10 +104,9 @@ def test_a_header_may_come_in_any_pieces_and_what_is_behind_it_is_left(wire):
     said = wire + b"EHLO a\r\n"
     expected = story([said])
     assert expected[1] == b"EHLO a\r\n"
-    number = 0
-    for number, pieces in enumerate(every_split(said, 1)):
-        assert story(pieces) == expected
-    assert number >= len(said)
+    splits = list(every_split(said, 1))
+    assert len(splits) > len(said)
+    assert all(story(pieces) == expected for pieces in splits)
 
 
 def test_two_cuts_are_no_more_than_one():
@@ -131,16 +130,74 @@ def tcp6(source: str = "2001:db8::1", destination: str = "2001:db8::2", *ports: 
     return line("PROXY", "TCP6", source, destination, *(ports or ("0", "25")))
 
 
-HOSTILE_4 = (
-    "127.1 1 127 0x7f.0.0.1 0177.0.0.1 127.0.0.01 127.0.0.1. .127.0.0.1 127..0.1 1.2.3.4.5 256.0.0.1 1.2.3.999 2130706433 "
-    "-1.2.3.4 1.2.3.4/32 1.2.3.4%lo [1.2.3.4] localhost a.b.c.d 1.2.3.4\0 1,2,3,4 +1.2.3.4 1.2.3.0x4 ::1 ::ffff:1.2.3.4 "
-    "\xb2.2.3.4 1.2.3.4:25 *"
-).split()
-HOSTILE_6 = (
-    "::: 1::2::3 1:2:3:4:5:6:7 1:2:3:4:5:6:7:8:9 fe80::1%lo [::1] 12345::1 g::1 1.2.3.4 ::1.2.3 ::1.2.3.04 ::1.2.3.4.5 ::1/128 "
-    ":1:2:3:4:5:6:7 1:2:3:4:5:6:7: -1::1 ::0x1 1.2.3.4:: ::ffff:1.2.3.256"
-).split()
-PORTS = "-1 +25 025 00 65536 74861 99999 73786976294838206464 0x19 25.0 2_5 25a \xb2 1e1 ''".split()
+HOSTILE_4 = [
+    "127.1",
+    "1",
+    "127",
+    "0x7f.0.0.1",
+    "0177.0.0.1",
+    "127.0.0.01",
+    "127.0.0.1.",
+    ".127.0.0.1",
+    "127..0.1",
+    "1.2.3.4.5",
+    "256.0.0.1",
+    "1.2.3.999",
+    "2130706433",
+    "-1.2.3.4",
+    "1.2.3.4/32",
+    "1.2.3.4%lo",
+    "[1.2.3.4]",
+    "localhost",
+    "a.b.c.d",
+    "1.2.3.4\x00",
+    "1,2,3,4",
+    "+1.2.3.4",
+    "1.2.3.0x4",
+    "::1",
+    "::ffff:1.2.3.4",
+    "².2.3.4",
+    "1.2.3.4:25",
+    "*",
+]
+HOSTILE_6 = [
+    ":::",
+    "1::2::3",
+    "1:2:3:4:5:6:7",
+    "1:2:3:4:5:6:7:8:9",
+    "fe80::1%lo",
+    "[::1]",
+    "12345::1",
+    "g::1",
+    "1.2.3.4",
+    "::1.2.3",
+    "::1.2.3.04",
+    "::1.2.3.4.5",
+    "::1/128",
+    ":1:2:3:4:5:6:7",
+    "1:2:3:4:5:6:7:",
+    "-1::1",
+    "::0x1",
+    "1.2.3.4::",
+    "::ffff:1.2.3.256",
+]
+PORTS = [
+    "-1",
+    "+25",
+    "025",
+    "00",
+    "65536",
+    "74861",
+    "99999",
+    "73786976294838206464",
+    "0x19",
+    "25.0",
+    "2_5",
+    "25a",
+    "²",
+    "1e1",
+    "''",
+]
 V1_HOSTILE = [
     *(tcp4(source=host) for host in HOSTILE_4),
     *(tcp4(destination=host) for host in HOSTILE_4),
