@@ -1,6 +1,9 @@
 """A session that came by the PROXY door: prelude, door and relay replay as one, and no content is told."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tools.door_world import OPTIONS, World, config
 from tools.every_split import every_split
 from tools.talk import CLIENT, ENTROPY, GREETING, PIPELINING
 
@@ -103,4 +106,31 @@ def test_tls_of_ours_replays(begin, fact):
     for id, said in ((1, EHLO), (2, OFFER), (2, GO)):
         one.hear(Received(id, said))
     one.hear(fact)
+    assert one.replayed() is None
+
+
+FOREIGN = (
+    b"\x16\x03\x01\n" + CONTENT,
+    b"\r\n\r\n",
+    V2[:20],
+    V1[:15],
+    b"GET / HTTP/1.1\r\n",
+    b"MAIL FROM:<a>\n" + CONTENT,
+)
+STEPS = st.lists(st.tuples(st.sampled_from(["sensible", "wild", *FOREIGN]), st.integers(0, 999)), max_size=40)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(OPTIONS), STEPS)
+def test_whatever_they_say_replays_and_no_content_is_told(tape, capturing, tmp_path, options, steps):
+    for old in tmp_path.glob("*.journal"):
+        old.unlink()
+    one = tape(config(options) + capturing(tmp_path))
+    world = World(one, options)
+    for what, number in steps:
+        if isinstance(what, str):
+            world.go_on(what == "wild", number)
+        elif world.listens(1):
+            world.say(world.links[1], what)
+    assert CONTENT not in one.written()
     assert one.replayed() is None
