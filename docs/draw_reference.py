@@ -13,15 +13,15 @@ from pathlib import Path
 
 from gaproxy import __version__
 from gaproxy.cli.main import VERBS, Parser
-from gaproxy.proto.config.directives import DIRECTIVES, Block, Directive
+from gaproxy.proto.config.directives import DIRECTIVES, Block, Directive, Door
 from gaproxy.proto.config.values import Kind
-from gaproxy.proto.doors import admission, native
+from gaproxy.proto.doors import admission, haproxy_words, native
 from gaproxy.proto.patience import HOUSE_S
-from gaproxy.proto.relay import OWED_BYTES_MOST, OWED_MOST
+from gaproxy.proto.relay.owed import OWED_BYTES_MOST, OWED_MOST
 from gaproxy.proto.remote.dialler import REFUSALS_KEPT, REFUSED_REST_S
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.report.log import TOPICS, VALUE_CHARACTERS_MOST
-from gaproxy.proto.seating import UNHEARD_BYTES_MOST
+from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER
 from gaproxy.sockets.files import CONFIG_BYTES
 from gaproxy.sockets.listener import BACKLOG
 from gaproxy.sockets.passage import UNSENT_LIMIT_BYTES
@@ -53,6 +53,8 @@ MEANINGS: Mapping[str, str] = {
     "log_dropped": "so many lines in all were not written, since nobody read the log and mail does not wait for it",
     "client_refused": "this client was closed as soon as it came, for this `reason`",
     "client_refused_again": "the same client, for the same `reason`, so many times more in the last minute",
+    "health": "somebody came to `listen_proxy_protocol` without mail to send, for this `reason`; no error",
+    "health_again": "the same client, for the same `reason`, so many times more in the last minute",
     "native_authenticated": "an MTA proved that it knows the secret, the `current` or the `previous` one, under this "
     "TLS; `none` is plain text",
     "native_refused": "this connection was closed, for this `reason`",
@@ -60,18 +62,26 @@ MEANINGS: Mapping[str, str] = {
     "smtp_said": "with `log_verbose yes`: what `mta` or `remote` said, and what was said `to mta` or `to remote`; no "
     "bodies, no credentials",
     "smtp_failed": "an MTA asked for a remote and got none: what was tried, how it failed, after how many milliseconds",
-    "smtp_end": "a session is over: from where to where, `messages` accepted by the remote, `bytes` of bodies, and why",
+    "smtp_end": "a session is over: from where to where, `messages` taken by the remote, `bytes` of bodies, and why; "
+    "with `tls=opaque` nobody counts messages, and `bytes` are all those to the remote / to the MTA",
 }
 REASONS: Mapping[str, Mapping[str, str]] = {
     "client_refused": {
         "allow_from": "its address is not in `allow_from`",
         "auth_failed": f"{admission.FAILURES} wrong proofs within {admission.FAILURES_WITHIN_S} s came from there; "
         f"it is let in again {admission.REFUSED_FOR_S} s later",
+        "bad_header": "what came at `listen_proxy_protocol` is no PROXY header (`text`); `hint`: what it looks like",
+        "header_timeout": "its PROXY header was not there, or not whole, within `timeouts { header }`",
         "connections_max": "there are as many MTA connections as `connections { max … }` allows",
         "connections_per_client": "it has as many connections as `connections { per_client … }` allows",
     },
+    "health": {
+        "connect": "it connected, said nothing, and left",
+        "local": "a PROXY header of version 2 with the command LOCAL: the front asks for itself",
+        "own_pair": "a PROXY header that names its own connection, as HAProxy's checks with version 1 do",
+    },
     "native_refused": {
-        "other_protocol": "its first bytes are not those of the native protocol",
+        "other_protocol": "its first bytes are not those of the native protocol; `hint` is what they look like",
         "plain_text": "it begins in plain text, and `native_tls` requires TLS",
         "tls": "there is no TLS with it, and why (`text`)",
         "version": "proxy and MTA have no version of the protocol in common; the MTA was told who has to move",
@@ -91,6 +101,8 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "malformed_command": "the MTA sent what is no SMTP command",
         "early_body": "the MTA sent a body before the 354",
         "smuggled": "a body held a look-alike of its own end; the remote never saw it whole",
+        "injection": "something came behind STARTTLS, or its reply, that is no TLS: both sides were closed",
+        "opaque_silent": "neither side said anything for longer than `timeouts { opaque }`",
         "draining": "the proxy is stopping, and the MTA was between two messages",
         "remote_421": "the remote said 421",
         "remote_closed": "the remote closed the connection",
@@ -134,6 +146,12 @@ LIMITS: tuple[Row, ...] = (
         f"{native.LINE_BYTES_BEFORE} bytes before the proof, {native.LINE_BYTES_AFTER} behind it",
     ),
     (
+        "a PROXY header",
+        f"{haproxy_words.V1_BYTES} bytes in version 1; {haproxy_words.V2_LENGTH_MOST} behind the head of version 2",
+    ),
+    ("a health check by a PROXY header", f"{HOUSE_S['health']:g} s"),
+    ("what an MTA says before a session", f"{UNHEARD_BYTES_MOST_OF_A_STRANGER} bytes; then it is not read"),
+    (
         "wrong proofs of one address (IPv6: of one /64)",
         f"{admission.FAILURES} within {admission.FAILURES_WITHIN_S} s; then it is closed at accept for "
         f"{admission.REFUSED_FOR_S} s, unless another connection from there has proved itself",
@@ -157,7 +175,7 @@ LIMITS: tuple[Row, ...] = (
 def directives() -> Iterator[Directive]:
     """Every directive, those of blocks too."""
     for row in DIRECTIVES:
-        yield from row.directives if isinstance(row, Block) else (row,)
+        yield from (row,) if isinstance(row, Directive) else row.directives
 
 
 def shared_kinds() -> dict[str, Kind]:
@@ -190,13 +208,21 @@ def helped(row: Directive) -> str:
     return "; ".join([row.help, *more])
 
 
+def beginning(row: Block | Door) -> tuple[str, str, str]:
+    """How a directive with braces begins, what it takes, its default."""
+    if isinstance(row, Block):
+        return f"`{row.name} {{ … }}`", "a block", "none" if row.optional else "as below"
+    takes = "an address, and a block where an option is wanted"
+    return f'`{row.name} "ip:port" {{ … }}`', takes, "none; may be given several times"
+
+
 def directive_rows() -> Iterator[tuple[str, str, str, str]]:
     """Name, what it takes, default, meaning; those of a block are indented in its braces."""
     for row in DIRECTIVES:
         if isinstance(row, Directive):
             yield f"`{row.name}`", takes(row), default(row), helped(row)
         else:
-            yield f"`{row.name} {{ … }}`", "a block", "none" if row.optional else "as below", row.help
+            yield *beginning(row), row.help
             for inner in row.directives:
                 yield f"`{row.name} {{ {inner.name} }}`", takes(inner), default(inner), helped(inner)
 

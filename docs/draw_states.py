@@ -10,7 +10,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import gaproxy.proto
-from gaproxy.proto.config.directives import TIMEOUTS
+from gaproxy.proto.config.directives import TIMEOUTS, TOTALS
 from gaproxy.proto.patience import HOUSE_S
 from gaproxy.proto.session import ANY, Session, State, Word
 
@@ -45,10 +45,11 @@ def waits(row: State) -> str:
     if row.patience is None:
         return "–"
     defaults = {timeout.name: timeout.default for timeout in TIMEOUTS}
-    length = defaults.get(row.patience) or f"{HOUSE_S[row.patience]:g}s"
+    length = TOTALS.get(row.patience) or defaults.get(row.patience) or f"{HOUSE_S[row.patience]:g}s"
     since = {"turn": "", "accept": ", since accept", "former": ", going on from the former state"}[row.since]
     source = f" ({row.section})" if row.section else ""
-    return f"`{row.patience}` {length}{since}{source}"
+    name = "total" if row.patience in TOTALS else row.patience
+    return f"`{name}` {length}{since}{source}"
 
 
 def hears(row: State) -> str:

@@ -88,7 +88,8 @@ KNOWN_TO: Mapping[str, tuple[str, ...]] = {
 # The doors stand beside each other on the words that they share. A new door adds itself to the last row.
 DOORS = ("native", "haproxy", "socks5", "plain", "status")
 WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "gaproxy.proto.doors": (("credentials", "native_words", "admission"), DOORS),
+    "gaproxy.proto.doors": (("credentials", "native_words", "haproxy_words", "admission", "looks"), DOORS),
+    "gaproxy.proto.relay": (("states", "owed"), ("dialogue", "tunnel")),
     "gaproxy.sockets": (
         ("options", "notes", "files", "readiness", "certificate"),
         ("listener", "dial", "link"),

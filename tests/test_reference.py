@@ -10,17 +10,19 @@ from runpy import run_path
 import pytest
 from tools.house import ROOT
 
-from gaproxy.proto import relay
 from gaproxy.proto.caretaker import Caretaker
-from gaproxy.proto.doors import native
+from gaproxy.proto.doors import haproxy, native
+from gaproxy.proto.relay import dialogue, tunnel
 from gaproxy.proto.report.log import TOPICS
 
 DRAWN = run_path(str(ROOT / "docs" / "draw_reference.py"))
 PAGE, MANUAL = ROOT / "docs" / "running.md", ROOT / "docs" / "gaproxy.8"
 
 REASON_AT = {
+    haproxy: {"let_go": 0},
+    tunnel: {"over": 0},
     native: {"mention_refusal": 0, "doom": 0},
-    relay: {"lose": 2, "leave": 0, "depart": 0},
+    dialogue: {"lose": 2, "lose_remote": 2, "leave": 0, "depart": 0},
 }
 """Which argument of which call is a reason that the log tells."""
 
@@ -43,7 +45,10 @@ def test_every_topic_has_a_meaning_and_no_meaning_lacks_its_topic():
     assert DRAWN["MEANINGS"].keys() == TOPICS.keys()
 
 
-@pytest.mark.parametrize(("module", "topic"), [(native, "native_refused"), (relay, "smtp_end")])
+@pytest.mark.parametrize(
+    ("module", "topic"),
+    [(native, "native_refused"), (dialogue, "smtp_end"), (haproxy, "smtp_end"), (tunnel, "smtp_end")],
+)
 def test_every_reason_that_a_session_gives_is_explained(module, topic):
     given = {reason for call, at in REASON_AT[module].items() for reason in literals(module.__file__, call, at)}
     assert given
@@ -52,7 +57,12 @@ def test_every_reason_that_a_session_gives_is_explained(module, topic):
 
 def test_every_reason_to_refuse_a_client_is_explained():
     given = set(re.findall(r'"(\w+)"', inspect.getsource(Caretaker.refuses)))
+    given |= literals(haproxy.__file__, "refuse_client", 0)
     assert given == DRAWN["REASONS"]["client_refused"].keys()
+
+
+def test_every_kind_of_health_check_is_explained():
+    assert literals(haproxy.__file__, "mention_health", 0) == DRAWN["REASONS"]["health"].keys()
 
 
 def literals(filename: str, call: str, at: int) -> set[str]:

@@ -139,7 +139,8 @@ class Recorder:
         """Write one page. Returns what the log is told."""
         verdicts = self.keys.take()
         hidden = tuple(map(without_proof, verdicts))
-        page = Page(now, self.veil.fact(event), without_proofs(orders, verdicts), hidden, tuple(self.veil.reveals))
+        told = without_proofs(self.veil.orders(orders), verdicts)
+        page = Page(now, self.veil.fact(event), told, hidden, tuple(self.veil.reveals))
         try:
             book.write(write_line(page))
         except CannotWrite as fault:

@@ -4,10 +4,11 @@ Does not know how a page is spelled, or where it goes.
 
 What a remote says is written as it came. What came in is written only as far as a session heard it, or looked at it in
 vain: the row in force then says what is secret in it. Bytes that nobody looked at, such as those of a body that came
-too early or of what came instead of TLS, are zeros of the same length. They may still be heard in a later step, which
-then reveals them.
+too early, are zeros of the same length. They may still be heard in a later step, which then reveals them; or go past
+the machine to a remote, unheard, and then they stay zeros.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from re import Pattern
@@ -16,11 +17,15 @@ from attrs import define, evolve
 
 from gaproxy.journal.page import Reveal, Speech, spoken, with_spoken
 from gaproxy.journal.veiled_config import without_secrets
-from gaproxy.proto.actions import Action, Send
+from gaproxy.proto.actions import Action, Relay, Send
 from gaproxy.proto.doors.credentials import Verdict
+from gaproxy.proto.doors.looks import LOOK
 from gaproxy.proto.events import Closed, ConfigRead, Event, SecureFailed
 from gaproxy.proto.seating import Connection
-from gaproxy.proto.session import Cut, Session
+from gaproxy.proto.session import Cut, Session, State
+
+LOOKED_AT = re.compile(rb"\A" + LOOK + rb"?(.*)", re.DOTALL)
+"""Of what came instead of TLS no more than shows what it is."""
 
 FOREIGN = 0x80
 VEILED = bytes(ord("0") if 0x20 <= byte < 0x7F else byte if byte in b"\0\r\n" else FOREIGN for byte in range(256))
@@ -60,22 +65,23 @@ class Veil:
 
     def cut(self, connection: Connection, session: Session) -> Cut | None:
         """Cut a word as the session does; whatever comes of it, what the session saw may be written."""
-        secret = session.row.secret
+        row = session.row
         cut = None
         try:
             cut = session.cut(connection.unheard)
         finally:
             if came_in(connection.id):
-                self.show(connection, secret, 0 if cut is None else cut[2])
+                self.show(connection, row, 0 if cut is None else cut[2])
         return cut
 
-    def show(self, connection: Connection, secret: Pattern[bytes] | None, heard: int) -> None:
+    def show(self, connection: Connection, row: State, heard: int) -> None:
         """A session heard so many bytes; or none, and then it looked at the first line as far as that is there."""
         data = connection.unheard
         pieces = self.unheard.get(connection.id, deque())
         waiting = sum(len(piece.written) - piece.heard for piece in pieces)
         heard_before = len(data) - waiting  # a door gave them back to be heard once more
-        seen = veiled(bytes(data[: heard or data.find(b"\n") + 1 or len(data)]), secret)[heard_before:]
+        looked_at = heard or (row.lines and data.find(b"\n") + 1) or len(data)
+        seen = veiled(bytes(data[:looked_at]), row.secret)[heard_before:]
         for piece in pieces:
             if not seen:
                 break
@@ -94,12 +100,24 @@ class Veil:
             self.reveals.append(Reveal(piece.step, piece.heard, part))
         piece.written[place] = part
 
+    def orders(self, orders: Sequence[Action]) -> Sequence[Action]:
+        """The orders as they may be written: what goes on unheard, ahead of what passes the machine by, is hidden."""
+        hidden = list(orders)
+        for at, order in enumerate(orders):
+            if isinstance(order, Relay) and came_in(order.id):
+                pieces = self.unheard.pop(order.id, ())
+                waiting = b"".join(bytes(piece.written[piece.heard :]) for piece in pieces)
+                sent = orders[at - 1]
+                if waiting and isinstance(sent, Send):
+                    hidden[at - 1] = evolve(sent, data=sent.data[: -len(waiting)] + waiting)
+        return hidden
+
     def fact(self, fact: Event) -> Event:
         """The fact that the machine heard just now, as it may be written."""
         if isinstance(fact, ConfigRead):
             return evolve(fact, text=without_secrets(fact.text))
         if isinstance(fact, SecureFailed) and came_in(fact.id):
-            return evolve(fact, seen=b"0" * len(fact.seen))
+            return evolve(fact, seen=veiled(fact.seen, LOOKED_AT))
         if isinstance(fact, Speech) and came_in(fact.id):
             return with_spoken(fact, bytes(self.piece.written))
         return fact

@@ -28,7 +28,9 @@ class Request:
     """What every door wants in the end: a connection from one of `sources` to the first of `to` that will have us.
 
     `tls`: none, may, encrypt or verify; `tls_names`: what the certificate must be good for (empty: the destination's
-    host).
+    host). Of MTAs that speak TLS with the remote themselves: `mta`, or `opaque` where we follow nothing at all.
+    `helo` is "" where the MTA is to be shown the remote's greeting before it says its name. `refuses`: ports of a
+    destination that will not do, and why.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Request:
     pool: str = "cluster"
     reuse: str = "any"
     wait_ms: int = 0
+    refuses: Mapping[int, str] = field(factory=dict)
 
 
 @frozen
@@ -64,7 +67,11 @@ class Tried:
 
 @frozen
 class Opened:
-    """A remote that is ready for MAIL: where it is, what it said, how it is secured, what was tried before it."""
+    """A remote that is ready for MAIL, or that has greeted and waits for a name: where it is, what it said, how it is
+    secured, what was tried before it.
+
+    `said`: its reply to the MTA's own EHLO or HELO, as it may be told; where it was asked in its name.
+    """
 
     source: Address
     destination: Destination
@@ -74,6 +81,14 @@ class Opened:
     reused: bool = False
     uses: int = 1
     age_ms: int = 0
+    said: bytes = b""
+
+
+@frozen
+class Declined:
+    """The remote refused the name that it was told, in these words; it listens, and may be told another one."""
+
+    wire: bytes
 
 
 @frozen
@@ -81,7 +96,8 @@ class Failed:
     """No remote: the kind and the remote's own words (of the last address), and everything that was tried.
 
     `after_ms`: how long it took from the call to the failure. `again_plain`: a handshake failed where plain text would
-    do, so a fresh connection without TLS may be tried, once.
+    do, so a fresh connection without TLS may be tried, once. `wire`: the reply with which the remote itself turned us
+    away, as it came.
     """
 
     kind: str
@@ -91,6 +107,7 @@ class Failed:
     retry_ms: int = 0
     again_plain: bool = False
     after_ms: int = 0
+    wire: bytes = b""
 
 
 @define
@@ -135,6 +152,14 @@ class Dial:
 
 
 @define
+class Introduce:
+    """Tell the remote that has greeted a name, by this verb. Answered by `opened`, `declined` or `failed`."""
+
+    verb: str
+    name: str
+
+
+@define
 class Secure:
     """TLS with my peer. Answered by `secured` or `unsecured`."""
 
@@ -146,7 +171,7 @@ class Secure:
 class Tell:
     """This became of what was asked of me; to whoever asked."""
 
-    outcome: Opened | Failed
+    outcome: Opened | Declined | Failed
 
 
 @define
@@ -155,16 +180,46 @@ class CallOff:
 
 
 @define
+class Part:
+    """The remote that has greeted may go: it is told QUIT."""
+
+
+@define
 class Lend:
     """My peer is the relay's until `returned`, with what I kept of its bytes before all others.
 
-    `name` and `fields`: how the session is called, and what the log tells of it.
+    `name` and `fields`: how the session is called, and what the log tells of it. `stock`: the MTA has been shown the
+    greeting and has said EHLO; it is told at once when the remote is lost. `starttls`: its own STARTTLS may pass.
     """
 
     kept: bytes
     name: str
     offer: Offer
     fields: Mapping[str, str | int]
+    stock: bool = False
+    starttls: bool = False
+
+
+@define
+class Tunnel:
+    """My peer and its remote are a tunnel's until `returned`: bytes go both ways, and nobody reads them.
+
+    `hello`: each side must begin with TLS, the MTA first.
+    """
+
+    name: str
+    fields: Mapping[str, str | int]
+    hello: bool = False
+
+
+@define
+class Carry:
+    """What my peer sends goes to the other side, past the machine, until its end. Answered by `relayed`."""
+
+
+@define
+class End:
+    """Nothing more will come: FIN to the other side, which may go on."""
 
 
 @define
@@ -210,10 +265,15 @@ Ask = (
     | PassBody
     | Open
     | Dial
+    | Introduce
     | Secure
     | Tell
     | CallOff
+    | Part
     | Lend
+    | Tunnel
+    | Carry
+    | End
     | GiveBack
     | Drop
     | Trust

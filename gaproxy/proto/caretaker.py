@@ -9,14 +9,14 @@ from ipaddress import ip_address
 
 from gaproxy.proto import events
 from gaproxy.proto.actions import Adopt, Certificate, Exit, Listener, Note, Prepare, ReadConfig
-from gaproxy.proto.config.directives import AUTO
+from gaproxy.proto.config.directives import AUTO, NATIVE
 from gaproxy.proto.config.reload import Reload
-from gaproxy.proto.config.settings import Settings, plain_text_warnings
+from gaproxy.proto.config.settings import DoorSettings, Settings, plain_text_warnings
 from gaproxy.proto.doors.admission import Admission
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.patience import HOUSE_S, SECOND
-from gaproxy.proto.relay import Near
+from gaproxy.proto.relay.dialogue import Near
 from gaproxy.proto.remote.route import Policy
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.seating import Connection, Seating
@@ -36,6 +36,9 @@ class Caretaker:
         self.seating = seating
         self.admission = Admission(0, 0)
         self.policy = Policy((), frozenset())
+        self.doors: dict[
+            str, DoorSettings
+        ] = {}  # by name of the listener, former ones too: some may still come in there
         self.run = ""  # the name of this run
         self.guests = 0
         self.guests_of: Counter[str] = Counter()
@@ -87,7 +90,8 @@ class Caretaker:
         if wanted is None:
             self.refuse([f"{self.reload.filename}:{fault}" for fault in faults])
             return
-        listeners = tuple(Listener(one.name, one.address, wanted.native_tls) for one in wanted.listeners)
+        tls = {NATIVE: wanted.native_tls}
+        listeners = tuple(Listener(one.name, one.address, tls.get(one.directive, "none")) for one in wanted.doors)
         directories = (wanted.capture[0],) if wanted.capture else ()
         self.seating.order(Prepare(listeners, directories, wanted_certificate(wanted)))
 
@@ -101,7 +105,8 @@ class Caretaker:
 
     def adopt(self, settings: Settings, prepared: events.Prepared) -> None:
         """From here on these settings hold: new sessions begin with them, and so does every wait."""
-        listeners = tuple(one.address for one in settings.listeners)
+        listeners = tuple(one.address for one in settings.doors)
+        self.doors |= {one.name: one for one in settings.doors}
         self.policy = Policy(
             settings.source_ips, settings.remote_ports, settings.remote_allow, settings.remote_deny, listeners
         )
@@ -111,7 +116,7 @@ class Caretaker:
         self.seating.verbose = settings.log_verbose
         self.seating.order(Adopt(settings.capture, settings.log_format))
         self.tell_adopted(settings, prepared)
-        self.send_away({one.name for one in settings.listeners})
+        self.send_away({one.name for one in settings.doors})
         for name in (STATUS, REPEATS):
             if name not in self.seating.patience:
                 self.alarm(name, HOUSE_S[name])
@@ -119,7 +124,7 @@ class Caretaker:
 
     def tell_adopted(self, settings: Settings, prepared: events.Prepared) -> None:
         told: dict[str, str | int] = {
-            "listeners": ",".join(one.name for one in settings.listeners),
+            "listeners": ",".join(one.name for one in settings.doors),
             "certificate_sha256": prepared.certificate_sha256,
             "descriptors": prepared.descriptors,
         }
@@ -149,12 +154,13 @@ class Caretaker:
 
     # Who comes in.
 
-    def refuses(self, client: str) -> str | None:
-        """Why this client (an IP address) is closed at once, in one word."""
+    def refuses(self, client: str, door: DoorSettings, guarded: bool) -> str | None:
+        """Why this client (an IP address) is closed at once at this door, in one word."""
         settings, address = self.settings, ip_address(client)
-        if not any(address in network for network in settings.allow_from):
-            return "allow_from"
-        if self.admission.refused(client, self.seating.now):
+        for networks in (settings.allow_from, door.allow_from):
+            if networks is not None and not any(address in network for network in networks):
+                return "allow_from"
+        if guarded and self.admission.refused(client, self.seating.now):
             return "auth_failed"
         if self.guests >= settings.connections_max:
             return "connections_max"
@@ -201,7 +207,7 @@ class Caretaker:
 
     def tell_status(self) -> None:
         """The status lines, every five seconds."""
-        listeners = {one.name: 0 for one in self.settings.listeners}
+        listeners = {one.name: 0 for one in self.settings.doors}
         connections = self.seating.connections.values()
         for connection in connections:
             if connection.listener in listeners:

@@ -137,7 +137,8 @@ class Relaying:
     """A relay under way: `size` bytes have been taken from `id` so far, `unsent` of them still wait in our outbox.
 
     At most every 10 s while it moves. One more, with `at`, comes at once where a look-alike of the end of data begins
-    at that offset: it and what follows is not forwarded.
+    at that offset: it and what follows is not forwarded. And of an `until="end"` relay a last one comes before a
+    `Closed` that ends it.
     """
 
     id: int

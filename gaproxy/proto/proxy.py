@@ -7,17 +7,21 @@ where, and `caretaker.py`, the house itself). Does not know any grammar, any soc
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from gaproxy.proto import actions, asks, events
 from gaproxy.proto.actions import Action
-from gaproxy.proto.asks import Ask, Failed
+from gaproxy.proto.asks import Ask, Declined, Failed
 from gaproxy.proto.caretaker import Caretaker
+from gaproxy.proto.config.directives import NATIVE, PROXY_PROTOCOL
+from gaproxy.proto.config.settings import DoorSettings
 from gaproxy.proto.doors.credentials import Keys
+from gaproxy.proto.doors.haproxy import HaproxyDoor
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.errors import LocalProtocolError
 from gaproxy.proto.events import Event
-from gaproxy.proto.relay import Far, Near, Relay
+from gaproxy.proto.relay.dialogue import Far, Near, Relay
+from gaproxy.proto.relay.tunnel import Side, Tunnel
 from gaproxy.proto.remote.caller import Caller
 from gaproxy.proto.remote.dialler import Dialler, Refusals
 from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER, Connection, Seat, Seating, Told
@@ -25,6 +29,23 @@ from gaproxy.proto.session import Departure, Session
 
 S = TypeVar("S", bound=Session)
 T = TypeVar("T")
+
+
+@frozen
+class Door:
+    """One row: how a session is made for who comes in there. `guarded`: strangers are let in one after the other."""
+
+    make: Callable[[Keys, DoorSettings, events.Accepted], NativeDoor | HaproxyDoor]
+    guarded: bool = False
+
+
+DOORS: Mapping[str, Door] = {
+    NATIVE: Door(lambda keys, door, event: NativeDoor(keys, event.client, event.entropy), guarded=True),
+    PROXY_PROTOCOL: Door(
+        lambda keys, door, event: HaproxyDoor((door.name, door.address), event.client, event.entropy, door.tls)
+    ),
+}
+"""By the directive of the listener."""
 
 
 class Proxy:
@@ -87,10 +108,15 @@ class Proxy:
             asks.PassBody: self.pass_body,
             asks.Open: self.open,
             asks.Dial: self.dial,
+            asks.Introduce: self.introduce,
             asks.Secure: self.secure,
             asks.Tell: self.tell_asker,
             asks.CallOff: self.call_off,
+            asks.Part: self.part,
             asks.Lend: self.lend,
+            asks.Tunnel: self.tunnel,
+            asks.Carry: self.carry,
+            asks.End: self.end,
             asks.GiveBack: self.give_back,
             asks.Drop: self.drop,
             asks.Trust: self.trust,
@@ -103,17 +129,19 @@ class Proxy:
 
     def accepted(self, event: events.Accepted) -> None:
         seating, client = self.seating, event.client[0]
-        door = NativeDoor(self.caretaker.keys, event.client, event.entropy)
+        settings = self.caretaker.doors[event.listener]
+        row = DOORS[settings.directive]
+        door = row.make(self.caretaker.keys, settings, event)
         connection = Connection(event.id, seating.now, door, event.listener, client)
         connection.unheard_most = UNHEARD_BYTES_MOST_OF_A_STRANGER
         seating.connections[event.id] = connection
-        reason = self.caretaker.refuses(client)
+        reason = self.caretaker.refuses(client, settings, row.guarded)
         if reason is not None:
             seating.mention("client_refused", {"listener": event.listener, "client": client, "reason": reason})
             seating.depart(connection, at_once=True)
             return
         self.caretaker.let_in(connection)
-        connection.waiting = not self.caretaker.admission.arrived(event.id, client)
+        connection.waiting = row.guarded and not self.caretaker.admission.arrived(event.id, client)
         seating.sit(door, Seat(seating.now, hears=connection, says=connection))
         if self.caretaker.stopping:
             seating.tell(door, door.drain)
@@ -156,7 +184,7 @@ class Proxy:
         self.caretaker.admission.departed(event.id)
         self.caretaker.let_out(connection)
         self.seating.tell(session, session.lost, event.kind)
-        if not isinstance(session, Near | Far):
+        if not isinstance(session, Near | Far | Side):
             self.seating.tell(session, self.seating.unseat, session)
 
     def secured(self, event: events.Secured) -> None:
@@ -169,20 +197,20 @@ class Proxy:
     def secure_failed(self, event: events.SecureFailed) -> None:
         session = self.seating.connections[event.id].session
         if isinstance(session, Caller | NativeDoor):
-            self.seating.tell(session, session.unsecured, event.kind, event.text)
+            self.seating.tell(session, session.unsecured, event.kind, event.text, event.seen)
 
     def relaying(self, event: events.Relaying) -> None:
-        near = self.session(event.id, Near)
-        if near is not None:
-            self.seating.tell(near, near.relaying, event.size, event.at)
+        side = self.session(event.id, Near) or self.session(event.id, Side)
+        if side is not None:
+            self.seating.tell(side, side.relaying, event.size, event.at)
 
     def relayed(self, event: events.Relayed) -> None:
-        near = self.session(event.id, Near)
-        if near is not None:
+        side = self.session(event.id, Near) or self.session(event.id, Side)
+        if side is not None:
             connection = self.seating.connections[event.id]
             connection.unheard += event.rest
             connection.ended = connection.ended or event.outcome == "cut"
-            self.seating.tell(near, near.relayed, event.outcome, event.size, event.at)
+            self.seating.tell(side, side.relayed, event.outcome, event.size, event.at)
 
     def exhausted(self, event: events.Exhausted) -> None:
         self.seating.mention("exhausted", {"what": event.what})
@@ -244,16 +272,20 @@ class Proxy:
         seating.sit(caller, Seat(seating.now, hears=connection, says=connection, asker=session))
         seating.order(actions.Connect(self.called, ask.source, caller.place))
 
+    def introduce(self, session: Session, seat: Seat, ask: asks.Introduce) -> None:
+        caller = there(seat.asked)
+        self.seating.tell(caller, caller.introduce_as, ask.verb, ask.name)
+
     def secure(self, session: Session, seat: Seat, ask: asks.Secure) -> None:
         connection = there(seat.hears)
         if connection.unheard:
             text = "plain text came behind the reply to STARTTLS"
-            self.seating.tell(session, session.unsecured, "injection", text)
+            self.seating.tell(session, session.unsecured, "injection", text, b"")
         else:
             self.seating.order(actions.Secure(connection.id, ask.verify, ask.server_name))
 
     def tell_asker(self, session: Session, seat: Seat, ask: asks.Tell) -> None:
-        """What became of it, to whoever asked. A remote that is ready is handed up the line; a failure ends there."""
+        """What became of it, to whoever asked. A remote is handed up the line, and may be asked again."""
         asker, seat.asker = there(seat.asker), None
         asking = self.seating.seats[asker]
         if isinstance(ask.outcome, Failed):
@@ -261,8 +293,13 @@ class Proxy:
             after_ms = (self.seating.now - seat.since) // 1_000_000
             self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
         else:
-            asking.asked = session if isinstance(session, Caller) else seat.asked
-            self.seating.tell(asker, asker.opened, ask.outcome)
+            caller = session if isinstance(session, Caller) else there(seat.asked)
+            asking.asked, self.seating.seats[caller].asker = caller, asker
+            told = asker.declined if isinstance(ask.outcome, Declined) else asker.opened
+            if isinstance(asker, Dialler):  # at once, for whoever asked it must be known before the remote says more
+                self.seating.gate(asker, told, (ask.outcome,))
+            else:
+                self.seating.tell(asker, told, ask.outcome)
         if isinstance(session, Dialler):
             self.seating.unseat(session)
 
@@ -270,17 +307,55 @@ class Proxy:
         asked, seat.asked = seat.asked, None
         self.seating.dismiss(asked)
 
+    def part(self, session: Session, seat: Seat, ask: asks.Part) -> None:
+        caller, seat.asked = there(seat.asked), None
+        self.seating.seats[caller].asker = None
+        self.seating.tell(caller, caller.part)
+
     def lend(self, session: Session, seat: Seat, ask: asks.Lend) -> None:
         """A door's peer and a caller's peer become the two sides of a relay."""
-        seating, mta, caller = self.seating, there(seat.hears), there(seat.asked)
-        remote = there(seating.seats[caller].hears)
-        relay = Relay(ask.offer, ask.name, ask.fields)
-        mta.unheard[:0] = ask.kept
-        for side, hears, beside in ((relay.near, mta, relay.far), (relay.far, remote, relay.near)):
-            seat_there = Seat(seating.now, hears, says=mta, passes=remote, beside=beside)
-            seat_there.lender, seat_there.lent = session, caller
-            seating.sit(side, seat_there)
-        seating.tell(relay.near, relay.begin)
+        relay = Relay(ask.offer, ask.name, ask.fields, ask.stock, ask.starttls)
+        there(seat.hears).unheard[:0] = ask.kept
+        self.join(relay.near, relay.far, session, there(seat.asked))
+        self.seating.tell(relay.near, relay.begin)
+
+    def tunnel(self, session: Session, seat: Seat, ask: asks.Tunnel) -> None:
+        """The same, but nobody listens; a door's, or a relay's that has heard enough."""
+        tunnel = Tunnel(ask.name, ask.fields, ask.hello)
+        door, caller = seat.lender or session, seat.lent or there(seat.asked)
+        if seat.beside is not None:
+            self.seating.unseat(session)
+            self.seating.unseat(seat.beside)
+        self.join(tunnel.near, tunnel.far, door, caller)
+        for side in (tunnel.near, tunnel.far):
+            self.seating.tell(side, side.begin)
+
+    def join(self, near: Session, far: Session, door: Session, caller: Session) -> None:
+        seating = self.seating
+        seating.seats[caller].asker = None
+        mta, remote = there(seating.seats[door].hears), there(seating.seats[caller].hears)
+        mta.unheard_most = UNHEARD_BYTES_MOST
+        for side, hears, beside in ((near, mta, far), (far, remote, near)):
+            seat = Seat(seating.now, hears, says=mta, passes=remote, beside=beside)
+            seat.lender, seat.lent = door, caller
+            seating.sit(side, seat)
+
+    def carry(self, session: Session, seat: Seat, ask: asks.Carry) -> None:
+        """What came before there was somebody to carry it to goes first."""
+        mine, other = self.sides(seat)
+        if mine.unheard:
+            self.seating.send(other, bytes(mine.unheard))
+            self.seating.tell(session, session.carried, len(mine.unheard))
+            mine.unheard.clear()
+        self.seating.order(actions.Relay(mine.id, other.id, "end"))
+
+    def end(self, session: Session, seat: Seat, ask: asks.End) -> None:
+        self.seating.order(actions.End(self.sides(seat)[1].id))
+
+    def sides(self, seat: Seat) -> tuple[Connection, Connection]:
+        """Of a relay's side: its own connection, and the other one."""
+        mine, mta, remote = there(seat.hears), there(seat.says), there(seat.passes)
+        return mine, remote if mine is mta else mta
 
     def give_back(self, session: Session, seat: Seat, ask: asks.GiveBack) -> None:
         """The relay is over: the MTA returns to its door, the remote to whoever called it."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from gaproxy.proto.asks import Ask, Failed, Leave, Opened
+from gaproxy.proto.asks import Ask, Declined, Failed, Leave, Opened
 from gaproxy.proto.errors import LocalProtocolError, RemoteProtocolError
 
 TURN = "turn"  # patience begins when the state turns
@@ -32,7 +32,8 @@ class State:
 
     `hears` maps a word (`ANY`: every other one) to the name of a method; a row that hears nothing lets bytes wait, one
     that hears words refuses all others. `patience` names a row of the time-outs (None: somebody else's patience holds).
-    `secret`: what stands in group 1 of this pattern is never written into a journal.
+    `secret`: what stands in group 1 of this pattern is never written into a journal. `lines`: what it hears are lines,
+    so of what it looked at in vain a journal tells no more than the first of them.
     """
 
     becomes: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class State:
     since: str = TURN
     end: str = IN_TURN
     secret: Pattern[bytes] | None = None
+    lines: bool = True
 
 
 class Session:
@@ -97,7 +99,13 @@ class Session:
     def failed(self, outcome: Failed) -> None:
         raise LocalProtocolError(f"{type(self).__name__} opened nothing")
 
-    def unsecured(self, kind: str, text: str) -> None:
+    def declined(self, outcome: Declined) -> None:
+        raise LocalProtocolError(f"{type(self).__name__} introduced nobody")
+
+    def introduce_as(self, verb: str, name: str) -> None:
+        raise LocalProtocolError(f"{type(self).__name__} is nobody's remote")
+
+    def unsecured(self, kind: str, text: str, seen: bytes) -> None:
         raise LocalProtocolError(f"{type(self).__name__} asked for no TLS")
 
     def returned(self) -> None:
@@ -111,6 +119,12 @@ class Session:
 
     def relayed(self, outcome: str, size: int, at: int | None) -> None:
         raise LocalProtocolError(f"{type(self).__name__} relays no body")
+
+    def carried(self, size: int) -> None:
+        raise LocalProtocolError(f"{type(self).__name__} carries nothing")
+
+    def admitted(self) -> None:
+        """My peer, a stranger, is read from now on."""
 
     def drain(self) -> None:
         """The house is closing: begin nothing new."""

@@ -237,7 +237,7 @@ class Link:
             return
         self.abandon()
         if self.passage is not None:
-            self.passage.stop()
+            self.passage.break_off()
         if self.feeder is not None:
             self.feeder.cut_off()
         self.owner.left(self)

@@ -98,6 +98,12 @@ class Passage:
         self.stop()
         self.ground.tell(Relayed(self.source.id, self.size, rest, outcome, self.at))
 
+    def break_off(self) -> None:
+        """The source is gone, and nothing will tell how far it came but this."""
+        if self.scanner is None:
+            self.tell_progress(None)
+        self.stop()
+
     def stop(self) -> None:
         """The source goes its own way again."""
         self.source.passage = None

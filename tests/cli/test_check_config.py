@@ -30,8 +30,9 @@ def test_a_good_file_is_answered_by_its_effective_values(path):
     code, out, err = check(path)
     assert (code, err) == (0, [])
     lines = out.splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         'listen "127.0.0.1:807"',
+        "# listen_proxy_protocol: none",
         "allow_from 127.0.0.0/8, ::1/128",
         'auth_shared_secret "(hidden, 39 characters)"',
     ]

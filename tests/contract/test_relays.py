@@ -122,6 +122,18 @@ def test_a_reset_in_the_middle_is_closed_and_not_relayed(stage: Stage) -> None:
     assert stage.is_quiet()
 
 
+def test_of_bytes_that_nobody_scans_a_reset_leaves_their_number(stage: Stage) -> None:
+    mta, near = stage.knock()
+    mx = stage.call(2)
+    stage.order(Relay(near, 2, "end"), Relay(2, near, "end"))
+    mta.sendall(b"12345")
+    assert mx.recv(5) == b"12345"
+    reset(mta)
+    stage.hears(Relaying(near, 5, 0), Closed(near, "reset"))
+    stage.order(End(2))
+    assert read_all(mx) == b""
+
+
 def test_a_close_in_the_middle_is_closed_and_not_relayed(stage: Stage) -> None:
     mta, near = stage.knock()
     mx = stage.call(2)

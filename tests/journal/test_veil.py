@@ -10,9 +10,11 @@ from tools.talk import CERTIFICATE, CONFIG, SECRET, accepted, auth, hello, openi
 
 from gaproxy.journal.veil import VEILED, veiled
 from gaproxy.proto.doors.credentials import certificate_binding
+from gaproxy.proto.doors.haproxy import HaproxyDoor
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.events import Closed, Connected, Ended, Received, Relayed, Relaying, Secured, SecureFailed
-from gaproxy.proto.relay import NEAR
+from gaproxy.proto.relay.states import NEAR
+from gaproxy.proto.relay.tunnel import Side
 
 PROOF = auth().removeprefix(b"AUTH proof=").strip()
 OURS = re.search(rb"proof=([0-9a-f]{64})", welcome())[1]
@@ -210,6 +212,15 @@ def test_an_ehlo_that_a_door_kept_is_heard_twice_and_told_once(tape):
     assert one.replayed() is None
 
 
+@pytest.mark.parametrize("first", [b"PROXY TCP4 192.0.2.1 ", b"EHLO mta", b"GET / HTTP/1.1", b"\x16\x03\x01\x02"])
+def test_of_whoever_is_turned_away_no_more_is_told_than_what_it_looks_like(tape, first):
+    one = tape()
+    one.hear(accepted())
+    one.hear(Received(1, first + b"\r\n" + BODY))
+    assert not tells(one.written(), BODY)
+    assert one.replayed() is None
+
+
 def test_what_comes_behind_our_farewell_is_not_told(tape):
     one = tape()
     one.hear(accepted())
@@ -220,7 +231,7 @@ def test_what_comes_behind_our_farewell_is_not_told(tape):
     assert one.replayed() is None
 
 
-ROWS = [row for table in (NEAR, NativeDoor.STATES) for row in table.values()]
+ROWS = [row for table in (NEAR, NativeDoor.STATES, HaproxyDoor.STATES, Side.STATES) for row in table.values()]
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.hears], ids=lambda row: "-".join(map(str, row.hears)))

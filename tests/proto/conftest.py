@@ -8,7 +8,9 @@ from gaproxy.proto.session import Session
 
 Turn = tuple[type[Session], str, str]
 
-DIALOGUES = {f"test_{name}.py" for name in ("native", "caller", "dialler", "relay", "proxy", "caretaker")}
+DIALOGUES = {
+    f"test_{name}.py" for name in ("native", "haproxy", "tunnel", "caller", "dialler", "dialogue", "proxy", "caretaker")
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gaproxy.proto.asks import Destination, Failed, Leave, Opened
+from gaproxy.proto.asks import Declined, Destination, Failed, Leave, Opened
 from gaproxy.proto.errors import LocalProtocolError, RemoteProtocolError
 from gaproxy.proto.session import ANY, Departure, Session, State
 from gaproxy.proto.smtp.extensions import Offer
@@ -93,7 +93,10 @@ UNASKED = {
     "cut": (bytearray(b"x"),),
     "opened": (OPENED,),
     "failed": (Failed("refused", "no"),),
-    "unsecured": ("handshake", "no"),
+    "declined": (Declined(b"550 no\r\n"),),
+    "introduce_as": ("EHLO", "a"),
+    "carried": (1,),
+    "unsecured": ("handshake", "no", b""),
     "returned": (),
     "part": (),
     "early": (),

@@ -174,7 +174,7 @@ def test_plain_text_is_refused_in_silence_where_tls_is_required(runtime, folder)
         with socket.create_connection(proxy.place, WAIT_S) as stranger:
             stranger.sendall(b"GAPROXY/1 min=1 node=a role=smtp nonce=" + b"0" * 64 + b"\r\n")
             assert stranger.recv(100) == b""
-        assert proxy.wait_for(": refused ").endswith(" reason=plain_text")
+        assert proxy.wait_for(": refused ").endswith(" reason=plain_text hint=the native protocol")
         with Mta(proxy, tls=True) as mta:
             mta.say(mta.client.ping(1))
             assert mta.hear().stamp == "1"

@@ -33,6 +33,7 @@ from gaproxy.runtime_trio.client import connect as connect_on_trio
 WAIT_S = 20.0  # for what must come; a test that waits so long has failed
 PORT = 20025  # below what the kernel gives out to those who dial
 DOOR_PORT = 20807
+PROXY_DOOR_PORT = 20850
 SECRET = "correct-horse-battery-staple-0123456789"
 SOURCES = ("127.0.0.2", "127.0.0.3")
 HELO = "out.example.com"
@@ -66,13 +67,24 @@ def serve(runtime: str, path: Path) -> list[str]:
 
 
 class RealProxy:
-    """A proxy that serves while its block lasts. A fault of its own, or anything on standard error, fails the test."""
+    """A proxy that serves while its block lasts. A fault of its own, or anything on standard error, fails the test.
+
+    `proxy_door`: options of a second door, for PROXY headers, which stands at `proxy_place`; None: there is none.
+    """
 
     def __init__(
-        self, runtime: str, folder: Path, config: str = "", environment: Mapping[str, str] | None = None
+        self,
+        runtime: str,
+        folder: Path,
+        config: str = "",
+        environment: Mapping[str, str] | None = None,
+        proxy_door: str | None = None,
     ) -> None:
         self.runtime = runtime
         self.place = (fresh_address(), DOOR_PORT)
+        self.proxy_place = (self.place[0], PROXY_DOOR_PORT)
+        if proxy_door is not None:
+            config += f'\nlisten_proxy_protocol "{self.place[0]}:{PROXY_DOOR_PORT}" {{ {proxy_door} }}'
         path = folder / f"{runtime}-{self.place[0]}.conf"
         path.write_text(
             f'listen "{self.place[0]}:{DOOR_PORT}"\n'

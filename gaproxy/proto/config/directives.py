@@ -49,15 +49,38 @@ class Block:
     optional: bool = False
 
 
-def _timeout(name: str, default: str, help: str, section: str = "") -> Directive:
-    return Directive(name, DURATION, help, default, unit="seconds", section=section)
+@frozen
+class Door:
+    """A place to listen at, by another protocol than ours: an address, and its options in braces where there are any.
+
+    One for each place. Behind its name `directives` are its options.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    directives: tuple[Directive, ...]
+
+
+def _timeout(name: str, default: str | None, help: str, section: str = "", without: str = "none") -> Directive:
+    return Directive(name, DURATION, help, default, without, unit="seconds", section=section)
 
 
 AUTO = "auto"  # as a tls_certificate: one of our own making
 
+TOTALS = {"total": "60s", "total_greeting": "25s"}
+"""What `timeouts { total }` is where it is not given: of a request, and at doors whose clients wait for a greeting."""
+
 TIMEOUTS = (
+    _timeout("header", "5s", "from accept to the whole header, at `listen_proxy_protocol`"),
     _timeout("connect", "30s", "one attempt to connect to one address"),
-    _timeout("total", "60s", "all addresses of one request, up to the remote's last EHLO; it cuts those below"),
+    _timeout(
+        "total",
+        None,
+        "all addresses of one request, up to the remote's last EHLO; at `listen_proxy_protocol` all before the "
+        "greeting; it cuts those below",
+        without=f"{TOTALS['total']}, and {TOTALS['total_greeting']} at `listen_proxy_protocol`",
+    ),
     _timeout("greeting", "5m", "the remote's 220", "RFC 5321 4.5.3.2.1"),
     _timeout("ehlo", "5m", "the reply to EHLO or HELO (no figure of its own: as the greeting)", "RFC 5321 4.5.3.2"),
     _timeout(
@@ -72,18 +95,55 @@ TIMEOUTS = (
         "rset", "5m", "the reply to RSET, and to any other command (no figure of its own: as MAIL)", "RFC 5321 4.5.3.2"
     ),
     _timeout("idle", "5m", "the MTA's next command", "RFC 5321 4.5.3.2.7"),
+    _timeout("opaque", "10m", "silence of both sides, where we cannot see what they say"),
     _timeout("quit", "2s", "the remote's 221; we close then"),
     _timeout("drain", "30s", "transactions in flight when the proxy is told to stop"),
 )
 
-DIRECTIVES: tuple[Directive | Block, ...] = (
+NATIVE = "listen"
+PROXY_PROTOCOL = "listen_proxy_protocol"
+
+DIRECTIVES: tuple[Directive | Block | Door, ...] = (
     Directive(
-        "listen",
+        NATIVE,
         LISTEN_ADDRESS,
-        "where MTAs connect; one line for each address",
+        "where MTAs of the native protocol connect; one line for each address; not needed, nor is a secret, where "
+        "there is another door",
         unit="ip:port",
         repeats=True,
         required=True,
+    ),
+    Door(
+        PROXY_PROTOCOL,
+        LISTEN_ADDRESS,
+        "where stock MTAs connect that begin with a PROXY header (version 1 or 2): its source is the address to leave "
+        "from, its destination the remote",
+        (
+            Directive(
+                "allow_from",
+                NETWORKS,
+                "clients of this door; they stand in both lists",
+                without="as for all doors",
+            ),
+            Directive(
+                "starttls",
+                choice("who", mta="mta", proxy="proxy"),
+                "who speaks TLS with the remote: the MTA, end to end, or the proxy, which then hides STARTTLS",
+                without="mta",
+            ),
+            Directive(
+                "level",
+                choice("level", may="may", encrypt="encrypt"),
+                "with `starttls proxy`: whether a remote without TLS will do",
+                without="may",
+            ),
+            Directive(
+                "relay",
+                choice("how", smtp="smtp", opaque="opaque"),
+                "follow the SMTP dialogue, or carry bytes and count them",
+                "smtp",
+            ),
+        ),
     ),
     Directive("allow_from", NETWORKS, "clients that may connect; others are closed at once", "127.0.0.0/8, ::1/128"),
     Directive("auth_shared_secret", SECRET, "the secret that proxy and MTAs share", unit="characters", required=True),

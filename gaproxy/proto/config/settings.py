@@ -12,19 +12,47 @@ from typing import Any
 
 from attrs import Factory, define, evolve, frozen
 
-from gaproxy.proto.config.directives import AUTO, DIRECTIVES, TIMEOUTS, Block, Directive
+from gaproxy.proto.config.directives import (
+    AUTO,
+    DIRECTIVES,
+    NATIVE,
+    PROXY_PROTOCOL,
+    TIMEOUTS,
+    TOTALS,
+    Block,
+    Directive,
+    Door,
+)
 from gaproxy.proto.config.grammar import Fault, Statement, Word, parse
-from gaproxy.proto.config.values import SECRET_LENGTH, ListenAddress, Network, Secret
+from gaproxy.proto.config.values import SECRET_LENGTH, ListenAddress, Network, Secret, read_duration_s
+
+
+@frozen
+class DoorSettings:
+    """One place to listen at: by which directive, where, and what its options say. `allow_from`: None narrows nothing.
+
+    `tls`, of doors that are not native: who speaks TLS with the remote. `mta`: the MTA itself; `may` and `encrypt`: we,
+    where it can be had or in any case; `opaque`: whoever likes, we only carry bytes.
+    """
+
+    directive: str
+    name: str
+    address: tuple[str, int]
+    allow_from: tuple[Network, ...] | None = None
+    tls: str = ""
 
 
 @frozen
 class Settings:
-    """What a run goes by. `secrets`: the current one, then the previous. `timeouts`: name → seconds.
+    """What a run goes by. `doors`: all places to listen at, those of `listeners` (native ones) first.
+
+    `secrets`: the current one, then the previous. `timeouts`: name → seconds.
 
     `tls_certificate`: a file, AUTO, or None: AUTO where it can be had. `source_ips`: None is any local address.
     `remote_deny`: beyond the addresses that are denied anyway.
     """
 
+    doors: tuple[DoorSettings, ...]
     listeners: tuple[ListenAddress, ...]
     allow_from: tuple[Network, ...]
     secrets: tuple[Secret, ...]
@@ -54,14 +82,16 @@ class ConfigFaults(Exception):
         self.faults = faults
 
 
-Row = Directive | Block
+Row = Directive | Block | Door
 Values = Mapping[str, Any]  # "listen" or "timeouts connect" → what its kind reads; None where there is none
+Option = tuple[ListenAddress, Mapping[str, Any]]  # of a `Door`: its address, its options
 
 MISSPELLED = re.compile(rf"[A-Za-z_]{{1,{SECRET_LENGTH - 1}}}")  # may be shown where it resembles a directive
 FILE = Word("", 1, 1)  # who owns the outermost statements
 SECRET_NAMES = [row.name for row in DIRECTIVES if isinstance(row, Directive) and row.kind.secret]
+DOORS = [row for row in DIRECTIVES if isinstance(row, Door)]
 KNOWN_NAMES = {row.name for row in DIRECTIVES} | {
-    row.name for block in DIRECTIVES if isinstance(block, Block) for row in block.directives
+    row.name for block in DIRECTIVES if not isinstance(block, Directive) for row in block.directives
 }
 
 
@@ -75,6 +105,8 @@ def read_values(text: str) -> tuple[Values, tuple[Fault, ...]]:
     """The value of every directive, defaults included, and the warnings. Raises ConfigFaults."""
     statements, grammar_faults = parse(text)
     reading = _Reading(lines_with_secrets(statements), [_without_unknown_name(fault) for fault in grammar_faults])
+    names = {statement.name.text for statement in statements}
+    reading.needs_native = NATIVE in names or names.isdisjoint(door.name for door in DOORS)
     reading.read_level(statements, DIRECTIVES, FILE)
     reading.blame_lonely_key(statements)
     if reading.faults:
@@ -89,7 +121,10 @@ def effective_lines(values: Values) -> tuple[str, ...]:
 
 def plain_text_warnings(settings: Settings) -> Iterator[str]:
     """What an operator should know where there is no certificate."""
-    yield "there is no TLS on `listen`: no tls_certificate is given, and to make one takes pip install 'gaproxy[tls]'"
+    if settings.listeners:
+        yield (
+            "there is no TLS on `listen`: no tls_certificate is given, and to make one takes pip install 'gaproxy[tls]'"
+        )
     for listener in settings.listeners:
         if listener.is_public:
             yield f"{listener.name} may be public, and is plain text: what follows the proofs can be read and changed"
@@ -97,10 +132,14 @@ def plain_text_warnings(settings: Settings) -> Iterator[str]:
 
 @define
 class _Reading:
-    """The file as far as it has been read. `owner` is the name of the block that is being read, or FILE."""
+    """The file as far as it has been read. `owner` is the name of the block that is being read, or FILE.
+
+    `needs_native`: what the native door requires must be there, for there is one, or no door at all.
+    """
 
     lines_with_secrets: frozenset[int]
     faults: list[Fault]
+    needs_native: bool = True
     warnings: list[Fault] = Factory(list)
     values: dict[str, Any] = Factory(dict)
 
@@ -109,12 +148,14 @@ class _Reading:
         for row in rows:
             if isinstance(row, Block):
                 self._read_block(row, given[row.name])
+            elif isinstance(row, Door):
+                self._read_doors(row, given[row.name])
             else:
                 self._read_directive(row, given[row.name], owner)
 
     def _by_name(self, statements: Iterable[Statement], rows: Sequence[Row], owner: Word) -> dict[str, list[Statement]]:
         given: dict[str, list[Statement]] = {row.name: [] for row in rows}
-        repeating = {row.name for row in rows if isinstance(row, Directive) and row.repeats}
+        repeating = {row.name for row in rows if isinstance(row, Door) or (isinstance(row, Directive) and row.repeats)}
         for statement in statements:
             name = statement.name
             if name.quoted or name.text not in given:
@@ -136,11 +177,35 @@ class _Reading:
         else:
             self.read_level(statement.block or (), block.directives, statement.name)
 
+    def _read_doors(self, door: Door, given: list[Statement]) -> None:
+        taken, found = list(self.values[NATIVE] or ()), []
+        for statement in given:
+            row = Directive(door.name, door.kind, door.help)
+            place = None if statement.broken else self._read_statement(row, evolve(statement, block=None), door.name)
+            if place is not None and place in taken:
+                self._blame(statement.items[0][0], door.name, "the same address as an earlier one")
+            taken.append(place)
+            self.read_level(statement.block or (), door.directives, statement.name)
+            options = {row.name: self.values.pop(_path(statement.name, row.name)) for row in door.directives}
+            self._blame_options(statement, options)
+            found.append((place, options))
+        self.values[door.name] = tuple(found)
+
+    def _blame_options(self, statement: Statement, options: Mapping[str, Any]) -> None:
+        """Options that only mean something beside others."""
+        opaque = options["relay"] == "opaque"
+        for each in statement.block or ():
+            name = each.name.text
+            if opaque and name in ("starttls", "level"):
+                self._blame(each.name, _path(statement.name, name), "means nothing with relay opaque")
+            elif name == "level" and options["starttls"] != "proxy":
+                self._blame(each.name, _path(statement.name, name), "needs starttls proxy")
+
     def _read_directive(self, row: Directive, given: list[Statement], owner: Word) -> None:
         path = _path(owner, row.name)
         if not given:
             self.values[path] = _default(row)
-            if row.required:
+            if row.required and (self.needs_native or owner is not FILE):
                 self._blame(owner, path, f"is missing; it takes {row.kind.allowed}")
             return
         values: list[Any] = []
@@ -196,6 +261,9 @@ class _Reading:
         nearest = _nearest(name.text, known)
         found = f'"{name.text}"' if nearest and MISSPELLED.fullmatch(name.text) else self._shown(name)
         advice = f'did you mean "{nearest}"?' if nearest else f"known are {', '.join(known)}"
+        for door in DOORS:
+            if name.text in [option.name for option in door.directives]:
+                advice = f"it is an option of {door.name}"
         self._blame(name, owner.text, f"found {found}, which is no directive{where}; {advice}")
 
     def _shown(self, word: Word) -> str:
@@ -243,11 +311,20 @@ def _default(row: Directive) -> Any:
 def _spell(row: Row, values: Values) -> list[str]:
     if isinstance(row, Directive):
         return _spell_directive(row, values[row.name])
+    if isinstance(row, Door):
+        return [line for place, options in values[row.name] for line in _spell_door(row, place, options)] or [
+            f"# {row.name}: none"
+        ]
     inner = [(each, values[f"{row.name} {each.name}"]) for each in row.directives]
     if all(value is None for _, value in inner):
         return [f"# {row.name}: none"]
     lines = [f"    {line}" for each, value in inner for line in _spell_directive(each, value)]
     return [f"{row.name} {{", *lines, "}"]
+
+
+def _spell_door(row: Door, place: ListenAddress, options: Mapping[str, Any]) -> list[str]:
+    lines = [f"    {line}" for each in row.directives for line in _spell_directive(each, options[each.name])]
+    return [f"{row.name} {row.kind.spell(place)} {{", *lines, "}"]
 
 
 def _spell_directive(row: Directive, value: Any) -> list[str]:
@@ -263,8 +340,11 @@ def _spell_directive(row: Directive, value: Any) -> list[str]:
 def _compose(values: Values) -> Settings:
     secrets = (values["auth_shared_secret"], values["auth_shared_secret_previous"])
     directory = values["capture directory"]
+    listeners = values[NATIVE] or ()
+    native = tuple(DoorSettings(NATIVE, one.name, one.address) for one in listeners)
     return Settings(
-        listeners=values["listen"],
+        doors=native + tuple(_compose_door(PROXY_PROTOCOL, *one) for one in values[PROXY_PROTOCOL]),
+        listeners=listeners,
         allow_from=values["allow_from"],
         secrets=tuple(secret for secret in secrets if secret is not None),
         tls_certificate=values["tls_certificate"],
@@ -281,6 +361,21 @@ def _compose(values: Values) -> Settings:
         connections_per_client=values["connections per_client"],
         unauthenticated_total=values["unauthenticated total"],
         unauthenticated_per_client=values["unauthenticated per_client"],
-        timeouts=MappingProxyType({row.name: values[f"timeouts {row.name}"] for row in TIMEOUTS}),
+        timeouts=MappingProxyType(_compose_timeouts(values)),
         capture=None if directory is None else (directory, values["capture max_size"]),
     )
+
+
+def _compose_door(directive: str, place: ListenAddress, options: Mapping[str, Any]) -> DoorSettings:
+    if options["relay"] == "opaque":
+        tls = "opaque"
+    else:
+        tls = (options["level"] or "may") if options["starttls"] == "proxy" else "mta"
+    return DoorSettings(directive, place.name, place.address, options["allow_from"], tls)
+
+
+def _compose_timeouts(values: Values) -> dict[str, float]:
+    """`total` where it is not given has a default of its own for each kind of door."""
+    timeouts = {row.name: values[f"timeouts {row.name}"] for row in TIMEOUTS}
+    given = timeouts["total"]
+    return timeouts | {name: given or read_duration_s(default) for name, default in TOTALS.items()}

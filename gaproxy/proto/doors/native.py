@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from gaproxy import __version__
 from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keys, certificate_binding
+from gaproxy.proto.doors.looks import LOOK, hints
 from gaproxy.proto.doors.native_words import (
     Hello,
     OpenFault,
@@ -35,9 +36,10 @@ VERSION = OLDEST_VERSION = 1
 AGENT = f"gaproxy/{__version__}"
 LINE_BYTES_BEFORE, LINE_BYTES_AFTER = 1024, 16_384
 PING_MS = 5000
-# What a journal does not tell: how a stranger goes on who does not greet; all behind AUTH; a proof that is given once
-# more; a line that is none of ours, for it may be one of a message.
-NO_GREETING = re.compile(rb"\A(?!GAPROXY/)(?:G(?:A(?:P(?:R(?:O(?:X(?:Y)?)?)?)?)?)?)?(.*)", re.DOTALL)
+# What a journal does not tell: how a stranger goes on who does not greet, but for what shows what it speaks; all behind
+# AUTH; a proof that is given once more; a line that is none of ours, for it may be one of a message.
+GREETS_NOT = rb"\A(?!GAPROXY/)(?:" + LOOK + rb"|G(?:A(?:P(?:R(?:O(?:X(?:Y)?)?)?)?)?)?)?(.*)"
+NO_GREETING = re.compile(GREETS_NOT, re.DOTALL)
 PROOF = re.compile(rb"\A(?:AUTH(?: |(?=\r)))?(.*)", re.DOTALL | re.IGNORECASE)
 NO_WORD = re.compile(rb"((?<=\AAUTH proof=)[0-9a-f]+|\A(?!(?:[A-Z]+|(?i:EHLO))[ \r]).*)", re.DOTALL)
 NO_EHLO = re.compile(rb"\A(?!EHLO[ \r])(.*)", re.DOTALL | re.IGNORECASE)
@@ -84,7 +86,7 @@ class NativeDoor(Session):
 
     def cut(self, unheard: bytearray) -> Cut | None:
         if self.state == STRANGER and refuses_prefix(unheard):
-            self.mention_refusal("other_protocol")
+            self.mention_refusal("other_protocol", **dict(hints(unheard, "listen")))
             self.become(LEFT)
             self.ask(Leave())
             return None
@@ -122,10 +124,10 @@ class NativeDoor(Session):
         self.tls = version
         self.binding = certificate_binding(certificate_sha256)
 
-    def unsecured(self, kind: str, text: str) -> None:
+    def unsecured(self, kind: str, text: str, seen: bytes) -> None:
         """There is no TLS, and nobody to tell: the peer has not greeted yet."""
         if kind == "plain_text":
-            self.mention_refusal("plain_text")
+            self.mention_refusal("plain_text", **dict(hints(seen, "listen")))
         else:
             self.mention_refusal("tls", text=text)
         self.become(LEFT)

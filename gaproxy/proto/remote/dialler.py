@@ -78,12 +78,17 @@ class Dialler(Session):
             source = source_for(self.request.sources, destination.address)
             if source is None:
                 self.note(destination, Failed("family", f"no source address of the family of {destination.address}"))
-            elif refusal := self.policy.refuses_destination(destination.address, destination.port):
+            elif refusal := self.refuses(destination):
                 self.note(destination, Failed("denied", refusal))
             else:
                 self.call(source, destination, self.request.tls)
                 return
         self.give_up(self.last)
+
+    def refuses(self, destination: Destination) -> str | None:
+        """Why this address may not be dialled: by who asks, or by the policy of the house."""
+        of_door = self.request.refuses.get(destination.port)
+        return of_door or self.policy.refuses_destination(destination.address, destination.port)
 
     def call(self, source: str, destination: Destination, tls: str) -> None:
         self.calling = destination

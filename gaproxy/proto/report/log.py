@@ -25,6 +25,8 @@ TOPICS: Mapping[str, str] = {
     "internal": "gaproxy: internal fault",
     "client_refused": "listener({listener}): refused",
     "client_refused_again": "listener({listener}): refused again",
+    "health": "listener({listener}): health",
+    "health_again": "listener({listener}): health again",
     "native_authenticated": "native: session({session}): authenticated",
     "native_refused": "native: session({session}): refused",
     "native_refused_again": "native: refused again",

@@ -6,7 +6,7 @@ from attrs import define
 
 Fields = Mapping[str, str | int]
 
-REPEATING = ("client_refused", "native_refused", "exhausted")
+REPEATING = ("client_refused", "health", "native_refused", "exhausted")
 """Topics of which many may come in a minute. A session's own lines are never summarised: each has its id."""
 
 SAME = ("client", "reason", "what")  # what alike lines have in common

@@ -71,6 +71,13 @@ class Offer:
         return b"250 %b\r\n" % self.domain
 
 
+def shown(ehlo: Reply) -> bytes:
+    """A remote's reply to an MTA's own EHLO, as it came but for the keywords that may not pass; STARTTLS may."""
+    lines = [ehlo.lines[0], *(line for line in ehlo.lines[1:] if _keywords((line,)).keys() & {*SHOWN, "STARTTLS"})]
+    *before, last = lines
+    return b"".join(b"250-%b\r\n" % line for line in before) + b"250 %b\r\n" % last
+
+
 def offer(greeting: Reply, ehlo: Reply, extended: bool) -> Offer:
     """What this greeting and this reply to EHLO (`extended`) or HELO offer. A line that is malformed offers nothing."""
     domain = b"".join(ehlo.lines[0].split(maxsplit=1)[:1])

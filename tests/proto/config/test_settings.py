@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaproxy.proto.config.directives import DIRECTIVES, Block, Directive
+from gaproxy.proto.config.directives import DIRECTIVES, Directive
 from gaproxy.proto.config.settings import (
     ConfigFaults,
     Settings,
@@ -83,8 +83,10 @@ def test_what_is_not_given_has_its_default():
     assert (found.unauthenticated_total, found.unauthenticated_per_client) == (200, 16)
     assert found.capture is None
     assert found.timeouts == {
+        "header": 5.0,
         "connect": 30.0,
         "total": 60.0,
+        "total_greeting": 25.0,
         "greeting": 300.0,
         "ehlo": 300.0,
         "starttls": 120.0,
@@ -95,6 +97,7 @@ def test_what_is_not_given_has_its_default():
         "end": 600.0,
         "rset": 300.0,
         "idle": 300.0,
+        "opaque": 600.0,
         "quit": 2.0,
         "drain": 30.0,
     }
@@ -339,13 +342,15 @@ def test_the_effective_values_are_a_file_that_means_the_same(text):
 def test_what_is_absent_is_told_as_a_comment():
     values, _ = read_values(LEAST)
     lines = effective_lines(values)
-    assert [line for line in lines if line.startswith("#")] == [
+    assert [line for line in lines if line.strip().startswith("#")] == [
+        "# listen_proxy_protocol: none",
         "# auth_shared_secret_previous: none",
         "# tls_certificate: auto where the extra tls is installed, else no TLS and a warning in the log",
         "# tls_key: in the file of the certificate",
         "# source_ips: any local address",
         "# remote_deny: only addresses that are not public",
         "# remote_allow: none",
+        "    # total: 60s, and 25s at `listen_proxy_protocol`",
         "# capture: none",
     ]
 
@@ -369,7 +374,7 @@ def test_the_files_of_a_certificate_are_told_as_they_stand():
 
 
 def all_directives() -> list[Directive]:
-    blocks = [row for row in DIRECTIVES if isinstance(row, Block)]
+    blocks = [row for row in DIRECTIVES if not isinstance(row, Directive)]
     return [row for row in DIRECTIVES if isinstance(row, Directive)] + [one for row in blocks for one in row.directives]
 
 
@@ -396,6 +401,7 @@ PIECES = st.sampled_from(
         "25",
         "yes",
         "next",
+        "opaque",
         LEAST,
     ]
 )
@@ -411,7 +417,7 @@ def test_any_text_gives_settings_or_faults_that_stand_in_it(text):
         told = refused.faults
         assert told
     else:
-        assert found.listeners
+        assert found.doors
     assert list(told) == sorted(told)
     for fault in told:
         assert 1 <= fault.line <= len(lines)

@@ -107,7 +107,7 @@ def test_another_verb_over_tls_takes_as_long_as_a_wrong_proof():
 @pytest.mark.parametrize(
     ("kind", "text", "told"),
     [
-        ("plain_text", "plain text where TLS is required", "reason=plain_text"),
+        ("plain_text", "plain text where TLS is required", "reason=plain_text hint=the native protocol"),
         ("handshake", "unsupported protocol", "reason=tls text=unsupported protocol"),
     ],
 )
@@ -612,3 +612,30 @@ def test_however_the_network_cuts_it_the_story_is_the_same(turn):
     whole = conversation()
     for pieces in every_split(TURNS[turn][1]):
         assert conversation(turn, pieces) == whole
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (b"PROXY TCP4 127.0.0.2 192.0.2.5 0 25\r\n", "a PROXY header: listen_proxy_protocol serves it"),
+        (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", "a PROXY header: listen_proxy_protocol serves it"),
+        (b"\x16\x03\x01\x02\x00\x01", "TLS"),
+        (b"EHLO mta.example.com\r\n", "SMTP, which no door here speaks"),
+        (b"\x05\x01\x00", "SOCKS5, which no door here speaks"),
+    ],
+)
+def test_who_speaks_something_else_leaves_a_hint_once_a_minute(said, hint):
+    talk = stranger()
+    talk.tell(Received(1, said), Close(1))
+    told = f"native: session({SESSION}): refused client=127.0.0.9:40112 reason=other_protocol hint={hint}"
+    assert talk.notes[-1] == told
+    talk.hear(accepted(3))
+    talk.tell(Received(3, said), Close(3))
+    assert talk.notes.count(told) == 1
+
+
+def test_what_came_instead_of_the_tls_that_is_due_is_named_as_well():
+    talk = Talk()
+    talk.hear(accepted())
+    talk.hear(SecureFailed(1, "plain_text", "plain text where TLS is required", b"PROXY TCP4 1"))
+    assert talk.notes[-1].endswith("reason=plain_text hint=a PROXY header: listen_proxy_protocol serves it")

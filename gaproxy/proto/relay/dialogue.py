@@ -4,104 +4,58 @@ Knows both sides of one SMTP session (two tables and one list of asks); does not
 the remote was found, or what happens to it afterwards.
 """
 
-import re
 from collections import deque
 from collections.abc import Mapping
 from typing import ClassVar
 
-from attrs import define
-
-from gaproxy.proto.asks import Ask, Drop, GiveBack, Leave, Mention, Pass, PassBody, Say
+from gaproxy.proto.asks import Ask, Drop, GiveBack, Leave, Mention, Pass, PassBody, Say, Tunnel
 from gaproxy.proto.errors import RemoteProtocolError
-from gaproxy.proto.session import ANY, Cut, Session, State, Word
-from gaproxy.proto.smtp.commands import TREATMENT, Command, cut_command
+from gaproxy.proto.relay.owed import OWED_BYTES_MOST, OWED_MOST, RENEWING_BYTES, Owed, smuggling
+from gaproxy.proto.relay.states import (
+    AWAITING,
+    BODY,
+    CARRYING,
+    DATA,
+    DONE,
+    DRAINED,
+    EARLY,
+    END,
+    FAR,
+    FULL,
+    GONE,
+    IDLE,
+    INJECTED,
+    LOOKALIKE,
+    MAIL,
+    NEAR,
+    NOTHING,
+    ORPHANED,
+    OTHER,
+    QUITTING,
+    STARTTLS,
+    SWALLOWING,
+    TURNED_AWAY,
+    UNASKED,
+)
+from gaproxy.proto.session import Cut, Session, State
+from gaproxy.proto.smtp.commands import Command, cut_command
 from gaproxy.proto.smtp.extensions import Offer
 from gaproxy.proto.smtp.replies import Reply, cut_reply, reply
-
-IDLE, AWAITING, FULL, BODY = "IDLE", "AWAITING", "FULL", "BODY"
-LOOKALIKE, SWALLOWING, TURNED_AWAY, DRAINED = "LOOKALIKE", "SWALLOWING", "TURNED_AWAY", "DRAINED"
-QUITTING, ORPHANED, DONE = "QUITTING", "ORPHANED", "DONE"
-
-METHODS = {"pass": "forward", "greet": "greet", "quit": "quit", "starttls": "refuse", "refuse": "refuse"}
-COMMANDS: Mapping[Word, str] = {
-    **{verb: METHODS[treatment] for verb, treatment in TREATMENT.items()},
-    "DATA": "data",
-    "": "malformed",
-    ANY: "refuse",
-}
-"""Every command of an MTA, and the method of `Near` that hears it. A line that is no command has no verb."""
-
-AWAY: Mapping[Word, str] = {"QUIT": "quit", ANY: "turn_away"}
-
-NO_COMMAND = re.compile(rb"\A(?!(?:%b)[ \r])(.*)" % "|".join(TREATMENT).encode("ascii"), re.DOTALL | re.IGNORECASE)
-NO_QUIT = re.compile(rb"\A(?!QUIT[ \r])(.*)", re.DOTALL | re.IGNORECASE)
-"""What a journal does not tell: a line that is no command may be one of a message."""
-
-NEAR: Mapping[str, State] = {
-    IDLE: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
-    AWAITING: State((IDLE, FULL, QUITTING, TURNED_AWAY), COMMANDS, secret=NO_COMMAND),
-    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED)),
-    BODY: State((BODY, FULL, LOOKALIKE, SWALLOWING), {}, "body", "RFC 5321 4.5.3.2.5"),
-    LOOKALIKE: State((TURNED_AWAY, DONE), {}, "lookalike"),
-    SWALLOWING: State((SWALLOWING, TURNED_AWAY, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),
-    TURNED_AWAY: State((TURNED_AWAY, DRAINED, DONE), AWAY, "idle", "RFC 5321 4.5.3.2.7", secret=NO_QUIT),
-    DRAINED: State((DRAINED, DONE), AWAY, "turned_away", secret=NO_QUIT),
-    QUITTING: State((DONE,)),
-    ORPHANED: State((DONE,)),
-    DONE: State(),
-}
-"""What the MTA may say.
-
-TURNED_AWAY: every command is 421 until QUIT; DRAINED: and so it is while the house closes, which does not wait long.
-QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its message is not.
-"""
-
-NOTHING, MAIL, RCPT, DATA = "NOTHING", "MAIL", "RCPT", "DATA"
-CARRYING, END, OTHER, GONE = "CARRYING", "END", "OTHER", "GONE"
-
-EARLY = "early"  # a reply that began before anything was asked for
-
-ANSWERS: Mapping[Word, str] = {421: "closing", EARLY: "unasked", ANY: "answered"}
-UNASKED: Mapping[Word, str] = {421: "closing", ANY: "unasked"}
-OWING = (NOTHING, MAIL, RCPT, DATA, OTHER, GONE)  # behind DATA nothing is asked for until it is answered
-
-FAR: Mapping[str, State] = {
-    NOTHING: State((MAIL, RCPT, DATA, OTHER, GONE), UNASKED),
-    MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
-    RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
-    DATA: State((NOTHING, CARRYING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
-    CARRYING: State((END, GONE), UNASKED),
-    END: State((NOTHING, GONE), ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
-    OTHER: State(OWING, ANSWERS, "rset", "RFC 5321 4.5.3.2"),
-    GONE: State(),
-}
-"""The oldest thing that the remote owes; CARRYING: a body is on its way, and nothing is owed."""
-
-OWED_MOST = 1000
-OWED_BYTES_MOST = 64 * 1024
-RENEWING_BYTES = 4096
-
-
-@define
-class Owed:
-    """One reply that the MTA waits for: ours, when `reply` is there; else the remote's, to `verb`.
-
-    `instead`: told to the MTA in place of the remote's 250 (to the RSET that a second EHLO means).
-    """
-
-    verb: str
-    size: int = 0
-    reply: bytes | None = None
-    instead: bytes | None = None
 
 
 class Relay:
     """What both sides share: the replies that are owed, what the remote offers, and what has been counted.
 
-    `name` stands in brackets behind each 421 of ours; `fields` begin the line that the log gets in the end.
+    `name` stands in brackets behind each 421 of ours; `fields` begin the line that the log gets in the end. `stock`:
+    the MTA was greeted by its door, and does not wait for an answer to hear that the remote is lost. `starttls`: its
+    own STARTTLS may pass.
     """
 
-    def __init__(self, offer: Offer, name: str, fields: Mapping[str, str | int]) -> None:
+    def __init__(
+        self, offer: Offer, name: str, fields: Mapping[str, str | int], stock: bool = False, starttls: bool = False
+    ) -> None:
+        self.stock = stock
+        self.starttls = starttls
         self.offer = offer
         self.name = name
         self.fields = fields
@@ -128,7 +82,8 @@ class Relay:
 
     def begin(self) -> None:
         """The remote's greeting is the greeting shown."""
-        self.near.ask(Say(self.offer.greeting))
+        if not self.stock:
+            self.near.ask(Say(self.offer.greeting))
 
     def drain(self) -> None:
         """The house is closing: let the transaction in flight end, begin no other."""
@@ -164,7 +119,7 @@ class Relay:
 
     def crowded(self) -> bool:
         """Whether the MTA must wait before it is heard again."""
-        alone = not self.offer.has("PIPELINING") or self.owed[-1].verb in (DATA, END)
+        alone = not self.offer.has("PIPELINING") or self.owed[-1].verb in (DATA, END, STARTTLS)
         return alone or len(self.owed) >= OWED_MOST or self.owed_bytes >= OWED_BYTES_MOST
 
     def settle(self) -> None:
@@ -194,6 +149,15 @@ class Relay:
             owed.reply = self.turning_away()
         self.near.turn_from_remote()
         self.settle()
+
+    def lose_remote(self, code: str, why: str, taint: str, words: bytes | None = None) -> None:
+        """The same, and no fault of the MTA's: a stock one hears of it now, asked or not, and then our end."""
+        answered = bool(self.owed)
+        self.lose(code, why, taint, words)
+        if self.stock and self.near.state in (TURNED_AWAY, DRAINED, SWALLOWING):
+            if not answered:
+                self.near.ask(Say(self.turning_away()))
+            self.near.depart(taint)
 
     def turning_away(self) -> bytes:
         """The next 421: the remote's own words once, ours afterwards."""
@@ -227,7 +191,11 @@ class Near(Session):
 
     def cut(self, unheard: bytearray) -> Cut | None:
         cut = cut_command(unheard)
-        return cut and (cut[0].verb, cut[0], cut[1])
+        if cut is None:
+            return None
+        command, size = cut
+        followed = command.verb == STARTTLS and len(unheard) > size
+        return INJECTED if followed else command.verb, command, size
 
     # Commands.
 
@@ -244,7 +212,7 @@ class Near(Session):
     def greet(self, command: Command) -> None:
         """EHLO and HELO are answered from memory; in a transaction they also reset it (RFC 5321 4.1.4)."""
         relay = self.relay
-        told = relay.offer.ehlo_reply() if command.verb == "EHLO" else relay.offer.helo_reply()
+        told = relay.offer.ehlo_reply(relay.starttls) if command.verb == "EHLO" else relay.offer.helo_reply()
         if not command.argument:
             relay.owe_ours(501, f"5.5.4 gaproxy: {command.verb} needs a name")
         elif relay.in_transaction:
@@ -252,6 +220,22 @@ class Near(Session):
             relay.owe(Owed("RSET", instead=told))
         else:
             relay.owe(Owed("", reply=told))
+
+    def starttls(self, command: Command) -> None:
+        """The MTA's own, where it may pass; what follows is not for us to read."""
+        if self.relay.starttls and self.relay.offer.has(STARTTLS):
+            self.forward(command)
+        else:
+            self.refuse(command)
+
+    def inject(self, command: Command) -> None:
+        """Whoever says STARTTLS waits for the reply (RFC 3207 4.2). Elsewhere it is refused like any other command."""
+        if self.relay.starttls:
+            self.relay.owe(Owed(STARTTLS))
+            self.relay.lose("4.7.0", "bytes behind STARTTLS", "injection")
+            self.depart("injection")
+        else:
+            self.refuse(command)
 
     def refuse(self, command: Command) -> None:
         self.relay.owe_ours(502, "5.5.1 gaproxy: not relayed")
@@ -307,7 +291,7 @@ class Near(Session):
             if state != self.state or state == IDLE:  # what we answered ourselves was a command too
                 self.become(state)
             if state == IDLE and relay.draining and not relay.in_transaction:
-                relay.lose("4.3.2", "shutting down", "draining")
+                relay.lose_remote("4.3.2", "shutting down", "draining")
         elif self.state == TURNED_AWAY and relay.draining:
             self.become(DRAINED)
 
@@ -402,6 +386,7 @@ class Far(Session):
         self.relay = relay
         self.waiting_for: Owed | None = None
         self.began_early = False
+        self.followed = False  # whether there is something behind the reply that is heard
 
     def cut(self, unheard: bytearray) -> Cut | None:
         """A reply counts from its first byte: the rest of one that began too early is no answer to what came since."""
@@ -411,6 +396,7 @@ class Far(Session):
             return None
         early, self.began_early = self.began_early, False
         said, size = cut
+        self.followed = len(unheard) > size
         return EARLY if early and said.code != 421 else said.code, said, size
 
     def settle(self) -> None:
@@ -433,9 +419,12 @@ class Far(Session):
         if said.code // 100 == 3 or (owed.verb == DATA and said.code < 400):
             self.unasked(said)
             return
+        if owed.verb == STARTTLS and said.code == 220:
+            self.leave_them_alone(said)
+            return
         self.look_at(said)
         if owed.instead is not None and said.code != 250:
-            relay.lose("4.4.2", "the remote refused RSET", "rset_refused")
+            relay.lose_remote("4.4.2", "the remote refused RSET", "rset_refused")
             return
         if owed.verb == END:
             relay.transaction = None
@@ -444,6 +433,16 @@ class Far(Session):
             relay.refused(owed)
         owed.reply = said.wire if owed.instead is None else owed.instead
         relay.settle()
+
+    def leave_them_alone(self, said: Reply) -> None:
+        """220 to the MTA's STARTTLS: from now on they speak TLS end to end. What already follows is no TLS."""
+        relay = self.relay
+        if self.followed:
+            relay.lose_remote("4.7.0", "bytes behind the reply to STARTTLS", "injection")
+            return
+        relay.near.become(DONE)
+        self.become(GONE)
+        self.ask(Say(said.wire), Tunnel(relay.name, relay.fields, hello=True))
 
     def go_ahead(self, said: Reply) -> None:
         """354: the body may come. It is told at once, for nothing else can be owed before it."""
@@ -460,24 +459,19 @@ class Far(Session):
         self.relay.taint = self.relay.taint or (said.taints[0] if said.taints else None)
 
     def closing(self, said: Reply) -> None:
-        self.relay.lose("4.4.2", "the remote closed the session", "remote_421", said.wire)
+        self.relay.lose_remote("4.4.2", "the remote closed the session", "remote_421", said.wire)
 
     def unasked(self, said: Reply) -> None:
-        self.relay.lose("4.4.2", f"the remote said {said.code} out of turn", "desync")
+        self.relay.lose_remote("4.4.2", f"the remote said {said.code} out of turn", "desync")
 
     def ended(self) -> None:
         self.lost("closed")
 
     def lost(self, kind: str) -> None:
-        self.relay.lose("4.4.2", "the remote closed the connection", f"remote_{kind}")
+        self.relay.lose_remote("4.4.2", "the remote closed the connection", f"remote_{kind}")
 
     def elapsed(self) -> None:
-        self.relay.lose("4.4.2", "the remote was silent for too long", "remote_timeout")
+        self.relay.lose_remote("4.4.2", "the remote was silent for too long", "remote_timeout")
 
     def faulted(self, fault: RemoteProtocolError) -> None:
-        self.relay.lose("4.4.2", f"the remote broke the protocol: {fault}", "desync")
-
-
-def smuggling(at: int) -> bytes:
-    """The reply to a message that holds a look-alike of its own end."""
-    return reply(550, f"5.5.2 gaproxy: a lone dot with a bare CR or LF beside it at offset {at}")
+        self.relay.lose_remote("4.4.2", f"the remote broke the protocol: {fault}", "desync")

@@ -1,0 +1,27 @@
+"""What an MTA is owed: one reply each, and how many of them there may be. Does not know whose turn it is."""
+
+from attrs import define
+
+from gaproxy.proto.smtp.replies import reply
+
+OWED_MOST = 1000
+OWED_BYTES_MOST = 64 * 1024
+RENEWING_BYTES = 4096
+
+
+@define
+class Owed:
+    """One reply that the MTA waits for: ours, when `reply` is there; else the remote's, to `verb`.
+
+    `instead`: told to the MTA in place of the remote's 250 (to the RSET that a second EHLO means).
+    """
+
+    verb: str
+    size: int = 0
+    reply: bytes | None = None
+    instead: bytes | None = None
+
+
+def smuggling(at: int) -> bytes:
+    """The reply to a message that holds a look-alike of its own end."""
+    return reply(550, f"5.5.2 gaproxy: a lone dot with a bare CR or LF beside it at offset {at}")

@@ -1,0 +1,73 @@
+"""The tables of a relay: what the MTA may say in which state, and what the remote owes.
+
+Knows rows and the names of the methods that they lead to; does not know what those do.
+"""
+
+import re
+from collections.abc import Mapping
+
+from gaproxy.proto.session import ANY, State, Word
+from gaproxy.proto.smtp.commands import TREATMENT
+
+IDLE, AWAITING, FULL, BODY = "IDLE", "AWAITING", "FULL", "BODY"
+LOOKALIKE, SWALLOWING, TURNED_AWAY, DRAINED = "LOOKALIKE", "SWALLOWING", "TURNED_AWAY", "DRAINED"
+QUITTING, ORPHANED, DONE = "QUITTING", "ORPHANED", "DONE"
+
+STARTTLS = "STARTTLS"
+INJECTED = "injected"  # a STARTTLS with something behind it
+
+METHODS = {"pass": "forward", "greet": "greet", "quit": "quit", "starttls": "starttls", "refuse": "refuse"}
+COMMANDS: Mapping[Word, str] = {
+    **{verb: METHODS[treatment] for verb, treatment in TREATMENT.items()},
+    "DATA": "data",
+    "": "malformed",
+    INJECTED: "inject",
+    ANY: "refuse",
+}
+"""Every command of an MTA, and the method of `Near` that hears it. A line that is no command has no verb."""
+
+AWAY: Mapping[Word, str] = {"QUIT": "quit", ANY: "turn_away"}
+
+NO_COMMAND = re.compile(rb"\A(?!(?:%b)[ \r])(.*)" % "|".join(TREATMENT).encode("ascii"), re.DOTALL | re.IGNORECASE)
+NO_QUIT = re.compile(rb"\A(?!QUIT[ \r])(.*)", re.DOTALL | re.IGNORECASE)
+"""What a journal does not tell: a line that is no command may be one of a message."""
+
+NEAR: Mapping[str, State] = {
+    IDLE: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
+    AWAITING: State((IDLE, FULL, QUITTING, TURNED_AWAY), COMMANDS, secret=NO_COMMAND),
+    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED, DONE)),
+    BODY: State((BODY, FULL, LOOKALIKE, SWALLOWING), {}, "body", "RFC 5321 4.5.3.2.5"),
+    LOOKALIKE: State((TURNED_AWAY, DONE), {}, "lookalike"),
+    SWALLOWING: State((SWALLOWING, TURNED_AWAY, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),
+    TURNED_AWAY: State((TURNED_AWAY, DRAINED, DONE), AWAY, "idle", "RFC 5321 4.5.3.2.7", secret=NO_QUIT),
+    DRAINED: State((DRAINED, DONE), AWAY, "turned_away", secret=NO_QUIT),
+    QUITTING: State((DONE,)),
+    ORPHANED: State((DONE,)),
+    DONE: State(),
+}
+"""What the MTA may say.
+
+TURNED_AWAY: every command is 421 until QUIT; DRAINED: and so it is while the house closes, which does not wait long.
+QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its message is not.
+"""
+
+NOTHING, MAIL, RCPT, DATA = "NOTHING", "MAIL", "RCPT", "DATA"
+CARRYING, END, OTHER, GONE = "CARRYING", "END", "OTHER", "GONE"
+
+EARLY = "early"  # a reply that began before anything was asked for
+
+ANSWERS: Mapping[Word, str] = {421: "closing", EARLY: "unasked", ANY: "answered"}
+UNASKED: Mapping[Word, str] = {421: "closing", ANY: "unasked"}
+OWING = (NOTHING, MAIL, RCPT, DATA, OTHER, GONE)  # behind DATA nothing is asked for until it is answered
+
+FAR: Mapping[str, State] = {
+    NOTHING: State((MAIL, RCPT, DATA, OTHER, GONE), UNASKED),
+    MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
+    RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
+    DATA: State((NOTHING, CARRYING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
+    CARRYING: State((END, GONE), UNASKED),
+    END: State((NOTHING, GONE), ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
+    OTHER: State(OWING, ANSWERS, "rset", "RFC 5321 4.5.3.2"),
+    GONE: State(),
+}
+"""The oldest thing that the remote owes; CARRYING: a body is on its way, and nothing is owed."""

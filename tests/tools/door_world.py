@@ -1,0 +1,259 @@
+"""The edge around one MTA at the PROXY door and its remotes, as far as a machine can tell: what may happen next, and
+what it may order then.
+
+Knows what an order may not be; does not know what a test wants to see.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from attrs import define, field
+from tools.talk import CLIENT, ENTROPY, Talk
+
+from gaproxy.proto import actions, events
+from gaproxy.proto.actions import Action
+from gaproxy.proto.events import Event
+from gaproxy.proto.patience import SECOND
+
+PLACE = "127.0.0.1:5000"
+OPTIONS = ("starttls mta", "starttls proxy", "starttls proxy; level encrypt", "relay opaque")
+HEADER = b"PROXY TCP4 127.0.0.2 192.0.2.5 0 25\r\n"
+SAID = (
+    *(b"EHLO a\r\n", b"EHLO a\r\n", b"HELO a\r\n", b"EHLO\r\n", b"QUIT\r\n", b"NOOP\r\n", b"STARTTLS\r\n", b"\x16\x03"),
+    *(b"MAIL FROM:<a>\r\n", b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n", b"STARTTLS\r\nNOOP\r\n", b"A" * 4096, b"x"),
+)
+ANSWERED = (
+    *(b"220 hi\r\n", b"220 hi\r\n", b"250 ok\r\n", b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n", b"354 go\r\n"),
+    *(
+        b"421 no\r\n",
+        b"450 no\r\n",
+        b"502 no\r\n",
+        b"220 go\r\n250 evil\r\n",
+        b"nonsense\r\n",
+        b"\x16\x03",
+        b"250 a\r\n" * 3,
+    ),
+)
+WAITS_S = (1, 6, 26, 301, 601)
+
+
+@define
+class Link:
+    """One connection as the edge has it."""
+
+    id: int
+    dialling: bool = False
+    securing: bool = False
+    ended: bool = False
+    held: bool = False
+    closes: int = 0
+    passage: str = ""
+    heard: bytes = b""
+    said: bytes = b""
+    ends: int = 0
+
+
+def config(options: str) -> str:
+    """A configuration with this door, and remotes that may be dialled."""
+    return f'listen_proxy_protocol "{PLACE}" {{ {options} }}\nremote_allow 192.0.2.0/24\n'
+
+
+@define
+class World:
+    """The edge, one MTA (1) and its remotes; every order is judged as it comes."""
+
+    talk: Talk
+    options: str
+    links: dict[int, Link] = field(factory=dict)
+    opaque: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.links[1] = Link(1)
+        self.tell(events.Accepted(1, PLACE, CLIENT, ENTROPY))
+
+    def tell(self, event: Event) -> None:
+        facts = [event]
+        while facts:
+            for order in self.talk.hear(facts.pop(0)):
+                facts += self.perform(order)
+
+    def perform(self, order: Action) -> list[Event]:
+        match order:
+            case actions.Connect(id):
+                self.links[id] = Link(id, dialling=True)
+            case actions.Close(id):
+                return self.close(self.links[id])
+            case actions.Send(id, data):
+                link = self.links[id]
+                assert data and not (link.dialling or link.securing or link.closes)
+                link.said += data
+                self.judge(link, data)
+            case actions.Secure(id):
+                link = self.links[id]
+                assert id != 1 and not (link.dialling or link.securing or link.closes)
+                link.securing = True
+            case actions.Relay(id, to, until):
+                link = self.links[id]
+                assert not (link.passage or link.closes) and to in self.links
+                link.passage = until
+                self.opaque = self.opaque or until == "end"
+                if link.ended:
+                    return self.end_passage(link)
+            case actions.End(id):
+                link = self.links[id]
+                link.ends += 1
+                assert link.ends == 1 and not link.closes
+            case actions.Hold(id) | actions.Hear(id):
+                link = self.links[id]
+                assert link.held != isinstance(order, actions.Hold) and not link.closes
+                link.held = not link.held
+            case _:
+                assert isinstance(order, actions.Prepare | actions.Exit)
+        return []
+
+    def is_opaque(self) -> bool:
+        return self.opaque or "opaque" in self.options
+
+    def judge(self, link: Link, data: bytes) -> None:
+        """Of the envelope nothing goes out before the EHLO, or in the clear where that is forbidden."""
+        if link.id != 1 and not self.is_opaque() and b"MAIL" in data:
+            assert b"EHLO" in link.said or b"HELO" in link.said
+            assert "encrypt" not in self.options or b"STARTTLS" in link.said
+
+    def close(self, link: Link) -> list[Event]:
+        link.closes += 1
+        link.passage = ""
+        assert link.closes <= 2
+        if link.dialling:
+            del self.links[link.id]
+            return [events.ConnectFailed(link.id, "called_off", "called off")]
+        return self.gone(link, "closed") if link.ended or link.closes == 2 else []
+
+    def gone(self, link: Link, kind: str) -> list[Event]:
+        del self.links[link.id]
+        return [events.Closed(link.id, kind)]
+
+    # What may happen next.
+
+    def go_on(self, wild: bool, number: int) -> None:
+        """One of the things that may happen; or, unless it is to be wild, that bring mail forward."""
+        choices = [] if wild else list(self.sensible())
+        choices = choices or list(self.choices())
+        choices[number % len(choices)]()
+
+    def sensible(self) -> Iterator[Callable[[], None]]:
+        """What brings mail forward."""
+        for link in self.links.values():
+            if link.dialling:
+                yield partial(self.connect, link)
+            elif link.securing:
+                yield partial(self.secure, link, True)
+            elif link.closes or link.ended or link.held:
+                continue
+            elif link.passage == "dot":
+                yield partial(self.end_body, link, b"")
+            elif link.passage:
+                yield partial(self.tell, events.Relaying(link.id, 100_000, 0))
+            elif link.id == 1:
+                yield from (partial(self.say, link, word) for word in (SAID[:8] if link.heard else (HEADER,)))
+            elif not link.heard:
+                yield partial(self.say, link, b"220 hi\r\n")
+            elif link.said.endswith(b"STARTTLS\r\n"):
+                yield from (partial(self.say, link, word) for word in (b"220 go\r\n", b"\x16\x03"))
+            elif link.said.count(b"\n") >= link.heard.count(b"\n250 "):
+                yield partial(self.say, link, b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n")
+
+    def choices(self) -> Iterator[Callable[[], None]]:
+        for link in self.links.values():
+            if link.dialling:
+                yield partial(self.connect, link)
+                yield partial(self.refuse, link)
+                continue
+            yield partial(self.end, link)
+            yield partial(self.reset, link)
+            if link.closes or link.ended or link.held:
+                continue
+            if link.securing:
+                yield partial(self.secure, link, True)
+                yield partial(self.secure, link, False)
+            elif link.passage:
+                yield partial(self.tell, events.Relaying(link.id, 100_000, 0))
+                if link.passage == "dot":
+                    yield partial(self.end_body, link, b"")
+                    yield partial(self.end_body, link, b"QUIT\r\n")
+            else:
+                words = (
+                    ANSWERED if link.id != 1 else (HEADER, *SAID) if link.heard else (HEADER, HEADER + b"EHLO a\r\n")
+                )
+                yield from (partial(self.say, link, word) for word in words)
+        yield from (partial(self.wait, seconds) for seconds in WAITS_S)
+
+    def listens(self, id: int) -> bool:
+        """Whether what this peer says would reach the machine."""
+        link = self.links.get(id)
+        return link is not None and not (link.closes or link.ended or link.held or link.passage)
+
+    def say(self, link: Link, data: bytes) -> None:
+        link.heard += data
+        self.tell(events.Received(link.id, data))
+
+    def connect(self, link: Link) -> None:
+        link.dialling = False
+        self.tell(events.Connected(link.id, ("127.0.0.2", 40113)))
+
+    def refuse(self, link: Link) -> None:
+        del self.links[link.id]
+        self.tell(events.ConnectFailed(link.id, "refused", "Connection refused"))
+
+    def secure(self, link: Link, well: bool) -> None:
+        link.securing = False
+        if well:
+            self.tell(events.Secured(link.id, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "00" * 32, (), False))
+        else:
+            self.tell(events.SecureFailed(link.id, "handshake", "no", b""))
+
+    def end_body(self, link: Link, rest: bytes) -> None:
+        link.passage = ""
+        self.tell(events.Relayed(link.id, 100, rest, "dot"))
+
+    def end_passage(self, link: Link) -> list[Event]:
+        outcome = "cut" if link.passage == "dot" else "end"
+        link.passage = ""
+        return [events.Relayed(link.id, 10, b"", outcome)]
+
+    def reset(self, link: Link) -> None:
+        [fact] = self.gone(link, "reset")
+        self.tell(fact)
+
+    def end(self, link: Link) -> None:
+        """The peer's FIN: what is closing is gone then, and so is what was ended on both sides."""
+        if link.closes:
+            self.tell(self.gone(link, "closed")[0])
+        elif not link.ended:
+            link.ended = True
+            facts = self.end_passage(link) if link.passage else []
+            for fact in [*facts, events.Ended(link.id)]:
+                if self.links.get(link.id) is link and not link.closes:
+                    self.tell(fact)
+
+    def wait(self, seconds: float) -> None:
+        until = self.talk.now + int(seconds * SECOND)
+        for _ in range(1000):
+            deadline = self.talk.proxy.next_deadline
+            if deadline is None or deadline > until:
+                break
+            self.talk.now = max(self.talk.now, deadline)
+            self.tell(events.Elapsed())
+        else:
+            raise AssertionError("time stands still")
+        self.talk.now = until
+
+    def hang_up(self) -> None:
+        """Everybody ends, and time passes: nobody may be left."""
+        for _ in range(10):
+            for link in list(self.links.values()):
+                if self.links.get(link.id) is link:
+                    (self.refuse if link.dialling else self.reset if link.securing else self.end)(link)
+            self.wait(701)
+        seating = self.talk.proxy.seating
+        assert (self.links, seating.connections, seating.seats) == ({}, {}, {})
