@@ -29,21 +29,26 @@ class Request:
 
     `tls`: none, may, encrypt or verify; `tls_names`: what the certificate must be good for (empty: the destination's
     host). Of MTAs that speak TLS with the remote themselves: `mta`, or `opaque` where we follow nothing at all.
-    `helo` is "" where the MTA is to be shown the remote's greeting before it says its name. `refuses`: ports of a
-    destination that will not do, and why.
+    `helo` is "" where the MTA is to be shown the remote's greeting before it says its name; `verb`: by which it greets
+    where it has said it then. `throttle`: the group of recipient domains; `member`: who stands in line for it, at most
+    `wait_ms`. `pool`: whose connections it may share; `reuse`: `any`, or `new`. `refuses`: ports of a destination that
+    will not do, and why. `fallback`: it is without TLS because a handshake failed.
     """
 
     name: str
     sources: tuple[str, ...]
     to: tuple[Destination, ...]
     helo: str
+    verb: str = ""
     tls: str = "may"
     tls_names: tuple[str, ...] = ()
     throttle: str = ""
     pool: str = "cluster"
     reuse: str = "any"
     wait_ms: int = 0
+    member: str = ""
     refuses: Mapping[int, str] = field(factory=dict)
+    fallback: bool = False
 
 
 @frozen
@@ -70,7 +75,9 @@ class Opened:
     """A remote that is ready for MAIL, or that has greeted and waits for a name: where it is, what it said, how it is
     secured, what was tried before it.
 
-    `said`: its reply to the MTA's own EHLO or HELO, as it may be told; where it was asked in its name.
+    `said`: its reply to the MTA's own EHLO or HELO, as it may be told; where it was asked in its name. `reused`: it has
+    carried others before; `uses` counts this one too; `age_ms`: since it was first ready. `shown`: it rests, and is no
+    more than an example: who says a name asks anew.
     """
 
     source: Address
@@ -82,6 +89,7 @@ class Opened:
     uses: int = 1
     age_ms: int = 0
     said: bytes = b""
+    shown: bool = False
 
 
 @frozen
@@ -137,10 +145,34 @@ class Open:
 
 
 @define
+class Reuse:
+    """A connection that rests and agrees with my request, to one of these destinations from its source.
+
+    Answered by `opened` or, where there is none or it was of no use, by `failed`.
+    """
+
+    ways: tuple[tuple[str, Destination], ...]
+
+
+@define
+class Queue:
+    """A place for one more connection from this source to this destination, in every limit that it stands under.
+
+    Answered by `granted`; before that, maybe, by `clearing`: the place is mine once somebody else has left it; or by
+    `opened`: with a connection that was handed on. Where there is no place: `failed`, or, with `waits`, by nothing yet.
+    """
+
+    source: str
+    destination: Destination
+    waits: bool = False
+
+
+@define
 class Dial:
     """Call this address, with a caller on the line. Answered by `opened` or `failed`.
 
-    `name`: of the session that it is for.
+    `name`: of the session that it is for. `verb`: EHLO or HELO where the MTA has chosen one. `fallback`: without TLS,
+    for a handshake failed.
     """
 
     name: str
@@ -149,6 +181,9 @@ class Dial:
     helo: str
     tls: str
     tls_names: tuple[str, ...]
+    pool: str = "cluster"
+    verb: str = ""
+    fallback: bool = False
 
 
 @define
@@ -190,6 +225,7 @@ class Lend:
 
     `name` and `fields`: how the session is called, and what the log tells of it. `stock`: the MTA has been shown the
     greeting and has said EHLO; it is told at once when the remote is lost. `starttls`: its own STARTTLS may pass.
+    `mails_per_turn`: so many MAILs, and others who wait are next.
     """
 
     kept: bytes
@@ -198,6 +234,7 @@ class Lend:
     fields: Mapping[str, str | int]
     stock: bool = False
     starttls: bool = False
+    mails_per_turn: int | None = None
 
 
 @define
@@ -224,14 +261,43 @@ class End:
 
 @define
 class GiveBack:
-    """The relay is over: the remote goes (`taint`: why it may never be shared), the MTA returns to its door."""
+    """The relay is over: the MTA returns to its door, the remote to whoever comes next.
+
+    `taint`: why it may not be shared; `messages`: how many ends of data it was sent.
+    """
 
     taint: str | None = None
+    messages: int = 0
+
+
+@define
+class HandOn:
+    """The same of the remote alone: the MTA stays with me."""
+
+    taint: str | None = None
+    messages: int = 0
 
 
 @define
 class Drop:
     """The remote of this relay is closed at once: no more bytes, no terminator, no QUIT."""
+
+
+@define
+class Replace:
+    """Another remote like the one that was dropped, freshly dialled. Answered by `opened` or `failed`."""
+
+
+@define
+class Join:
+    """The remote that I asked for takes the place of the one that was dropped."""
+
+
+@define
+class Retire:
+    """I rested, and may be taken no more: why."""
+
+    reason: str
 
 
 @define
@@ -264,6 +330,8 @@ Ask = (
     | Pass
     | PassBody
     | Open
+    | Reuse
+    | Queue
     | Dial
     | Introduce
     | Secure
@@ -275,7 +343,11 @@ Ask = (
     | Carry
     | End
     | GiveBack
+    | HandOn
     | Drop
+    | Replace
+    | Join
+    | Retire
     | Trust
     | Distrust
     | Leave

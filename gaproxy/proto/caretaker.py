@@ -16,7 +16,8 @@ from gaproxy.proto.doors.admission import Admission
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.patience import HOUSE_S, SECOND
-from gaproxy.proto.relay.dialogue import Near
+from gaproxy.proto.relay.near import Near
+from gaproxy.proto.remote.pool import Pool
 from gaproxy.proto.remote.route import Policy
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.seating import Connection, Seating
@@ -30,7 +31,8 @@ class Caretaker:
     `exit_code`: the house is closed.
     """
 
-    def __init__(self, filename: str, keys: Keys, seating: Seating) -> None:
+    def __init__(self, filename: str, keys: Keys, seating: Seating, pool: Pool) -> None:
+        self.pool = pool
         self.reload = Reload(filename)
         self.keys = keys
         self.seating = seating
@@ -112,7 +114,8 @@ class Caretaker:
         )
         self.keys.keep(tuple(secret.reveal() for secret in settings.secrets))
         self.admit(self.admission.limit(settings.unauthenticated_total, settings.unauthenticated_per_client))
-        self.seating.timeouts = settings.timeouts
+        idle_s = settings.reuse.idle_s if settings.reuse is not None else 0
+        self.seating.timeouts = {**settings.timeouts, "rest": idle_s}
         self.seating.verbose = settings.log_verbose
         self.seating.order(Adopt(settings.capture, settings.log_format))
         self.tell_adopted(settings, prepared)
@@ -212,8 +215,9 @@ class Caretaker:
         for connection in connections:
             if connection.listener in listeners:
                 listeners[connection.listener] += 1
-        active = sum(1 for one in connections if one.connected and not one.listener)
-        counts = Counts(listeners, active, cached=0)
+        cached = len(self.pool)
+        called = sum(1 for one in connections if not one.listener)
+        counts = Counts(listeners, called - cached, cached)
         self.seating.order(*(Note(line, fields) for line, fields in status_lines(counts)))
         self.alarm(STATUS, HOUSE_S[STATUS])
 

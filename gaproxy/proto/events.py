@@ -153,7 +153,7 @@ class Relayed:
 
     `size`: bytes of the body, terminator included. `rest`: what came behind it. Outcomes: `dot` (CRLF.CRLF), `end` (the
     peer ended an `until="end"` relay), `smuggled` (the literal end behind a look-alike at offset `at`), `cut` (the peer
-    ended in the middle of a body).
+    ended in the middle of a body). `bare`: a CR or an LF that stood alone was forwarded.
     """
 
     id: int
@@ -161,6 +161,7 @@ class Relayed:
     rest: bytes
     outcome: str
     at: int | None = None
+    bare: bool = False
 
 
 @define

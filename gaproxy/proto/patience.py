@@ -19,6 +19,9 @@ HOUSE_S: Mapping[str, float] = {
     "lookalike": 10.0,  # an MTA that sent a look-alike of the end of data has this long to send the end
     "farewell": 10.0,  # from Close until the peer's own end
     "turned_away": 2.0,  # silence of an MTA that was told 421
+    "unbegun": 10.0,  # an MTA that begins nothing on a connection for which others wait
+    "due": 1.0,  # the same, where it has had its turn
+    "reset": 5.0,  # a remote's reply to the RSET before its connection rests, or is taken from its rest
     "health": 5.0,  # a health check that goes on talking
     "status": 5.0,  # between two status lines
     "repeats": 60.0,  # between two summaries of what was refused again and again

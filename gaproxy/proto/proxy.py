@@ -1,34 +1,37 @@
 """The hall: who hears what, who is asked what, who is whose partner.
 
 The only file that knows everybody, and the only one that turns asks into orders (beside it: `seating.py`, who sits
-where, and `caretaker.py`, the house itself). Does not know any grammar, any socket, or what time it is: `step` is told.
+where, `caretaker.py`, the house itself, and `switchboard.py`, how a remote is found and shared). Does not know any
+grammar, any socket, or what time it is: `step` is told.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from gaproxy.proto import actions, asks, events
 from gaproxy.proto.actions import Action
-from gaproxy.proto.asks import Ask, Declined, Failed
+from gaproxy.proto.asks import Ask
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.config.directives import NATIVE, PROXY_PROTOCOL
 from gaproxy.proto.config.settings import DoorSettings
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.haproxy import HaproxyDoor
 from gaproxy.proto.doors.native import NativeDoor
-from gaproxy.proto.errors import LocalProtocolError
 from gaproxy.proto.events import Event
-from gaproxy.proto.relay.dialogue import Far, Near, Relay
+from gaproxy.proto.relay.dialogue import Relay, Terms
+from gaproxy.proto.relay.far import Far
+from gaproxy.proto.relay.near import Near
 from gaproxy.proto.relay.tunnel import Side, Tunnel
 from gaproxy.proto.remote.caller import Caller
-from gaproxy.proto.remote.dialler import Dialler, Refusals
-from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER, Connection, Seat, Seating, Told
+from gaproxy.proto.remote.pool import Pool
+from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER, Connection, Seat, Seating
 from gaproxy.proto.session import Departure, Session
+from gaproxy.proto.switchboard import Switchboard, asked_by, there
+from gaproxy.throttle.places import Place
 
 S = TypeVar("S", bound=Session)
-T = TypeVar("T")
 
 
 @frozen
@@ -40,9 +43,9 @@ class Door:
 
 
 DOORS: Mapping[str, Door] = {
-    NATIVE: Door(lambda keys, door, event: NativeDoor(keys, event.client, event.entropy), guarded=True),
+    NATIVE: Door(lambda keys, door, event: NativeDoor(keys, event.client, event.entropy, door.messages_per_turn), guarded=True),
     PROXY_PROTOCOL: Door(
-        lambda keys, door, event: HaproxyDoor((door.name, door.address), event.client, event.entropy, door.tls)
+        lambda keys, door, event: HaproxyDoor((door.name, door.address), event.client, event.entropy, door.tls, door.pool, door.messages_per_turn)
     ),
 }
 """By the directive of the listener."""
@@ -57,9 +60,9 @@ class Proxy:
 
     def __init__(self, filename: str, keys: Keys, strict: bool = False) -> None:
         self.seating = Seating(self.perform, strict)
-        self.caretaker = Caretaker(filename, keys, self.seating)
-        self.refusals = Refusals()
-        self.called = 0
+        pool = Pool()
+        self.caretaker = Caretaker(filename, keys, self.seating, pool)
+        self.switchboard = Switchboard(self.seating, self.caretaker, pool)
         self.facts = self.hears_what()
         self.asked = self.is_asked_what()
 
@@ -73,6 +76,8 @@ class Proxy:
         seating.now, seating.orders = now, []
         self.facts[type(event)](event)
         seating.drain_agenda()
+        while self.switchboard.settle():
+            seating.drain_agenda()
         self.caretaker.close_when_done()
         return seating.orders
 
@@ -84,7 +89,7 @@ class Proxy:
         return {
             events.Signalled: self.caretaker.signalled,
             events.ConfigRead: self.caretaker.config_read,
-            events.Prepared: self.caretaker.prepared,
+            events.Prepared: self.prepared,
             events.Accepted: self.accepted,
             events.Connected: self.connected,
             events.ConnectFailed: self.connect_failed,
@@ -106,26 +111,28 @@ class Proxy:
             asks.Say: self.say,
             asks.Pass: self.pass_on,
             asks.PassBody: self.pass_body,
-            asks.Open: self.open,
-            asks.Dial: self.dial,
-            asks.Introduce: self.introduce,
             asks.Secure: self.secure,
-            asks.Tell: self.tell_asker,
-            asks.CallOff: self.call_off,
-            asks.Part: self.part,
             asks.Lend: self.lend,
             asks.Tunnel: self.tunnel,
             asks.Carry: self.carry,
             asks.End: self.end,
             asks.GiveBack: self.give_back,
+            asks.HandOn: self.hand_on,
+            asks.Join: self.rejoin,
             asks.Drop: self.drop,
             asks.Trust: self.trust,
             asks.Distrust: self.distrust,
             asks.Leave: self.leave,
             asks.Mention: self.mention,
+            **self.switchboard.is_asked_what(),
         }
 
     # Facts.
+
+    def prepared(self, event: events.Prepared) -> None:
+        self.caretaker.prepared(event)
+        if self.caretaker.reload.running is not None:
+            self.switchboard.review()
 
     def accepted(self, event: events.Accepted) -> None:
         seating, client = self.seating, event.client[0]
@@ -161,7 +168,7 @@ class Proxy:
         caller = connection.session
         if isinstance(caller, Caller):
             if event.kind == "refused":
-                self.refusals.remember((connection.source, *caller.place), self.seating.now)
+                self.switchboard.refusals.remember((connection.source, *caller.place), self.seating.now)
             self.seating.tell(caller, caller.connect_failed, event.kind, event.text)
         else:
             self.seating.unseat(caller)
@@ -210,10 +217,11 @@ class Proxy:
             connection = self.seating.connections[event.id]
             connection.unheard += event.rest
             connection.ended = connection.ended or event.outcome == "cut"
-            self.seating.tell(side, side.relayed, event.outcome, event.size, event.at)
+            self.seating.tell(side, side.relayed, event.outcome, event.size, event.at, event.bare)
 
     def exhausted(self, event: events.Exhausted) -> None:
         self.seating.mention("exhausted", {"what": event.what})
+        self.switchboard.make_do()
 
     def dropped(self, event: events.Dropped) -> None:
         self.seating.mention("log_dropped", {"lines": event.lines})
@@ -222,6 +230,8 @@ class Proxy:
         for key in list(self.seating.patience.met(self.seating.now)):
             if isinstance(key, Session):
                 self.seating.tell(key, key.elapsed)
+            elif isinstance(key, Place):
+                self.switchboard.elapsed(key)
             else:
                 self.caretaker.elapsed(key)
 
@@ -234,7 +244,7 @@ class Proxy:
 
     def say(self, session: Session, seat: Seat, ask: asks.Say) -> None:
         self.seating.send(there(seat.says), ask.data)
-        self.seating.overhear(session, "to remote" if seat.beside is None else "to mta", ask.data)
+        self.seating.overhear(session, "to mta" if isinstance(session, Near | Far) else "to remote", ask.data)
 
     def pass_on(self, session: Session, seat: Seat, ask: asks.Pass) -> None:
         self.seating.send(there(seat.passes), ask.data)
@@ -246,35 +256,9 @@ class Proxy:
         if mta.unheard:
             self.seating.tell(near, near.early)
         elif mta.ended:
-            self.seating.tell(near, near.relayed, "cut", 0, None)
+            self.seating.tell(near, near.relayed, "cut", 0, None, False)
         else:
             self.seating.order(actions.Relay(mta.id, remote.id))
-
-    def open(self, session: Session, seat: Seat, ask: asks.Open) -> None:
-        settings = self.caretaker.settings
-        total_ms = int(settings.timeouts["total"] * 1000)
-        dialler = Dialler(ask.request, self.caretaker.policy, total_ms, settings.greeting_5xx)
-        seat.asked = dialler
-        self.seating.sit(dialler, Seat(self.seating.now, asker=session))
-        self.seating.tell(dialler, dialler.begin)
-
-    def dial(self, session: Session, seat: Seat, ask: asks.Dial) -> None:
-        seating, caller = self.seating, Caller(ask)
-        rest_ms = self.refusals.rest_ms((ask.source, *caller.place), seating.now)
-        if rest_ms:
-            text = "it refused a connection a moment ago"
-            seating.tell(session, session.failed, Failed("refused", text, retry_ms=rest_ms))
-            return
-        self.called += 2
-        connection = Connection(self.called, seating.now, caller, source=ask.source, connected=False)
-        seating.connections[self.called] = connection
-        seat.asked = caller
-        seating.sit(caller, Seat(seating.now, hears=connection, says=connection, asker=session))
-        seating.order(actions.Connect(self.called, ask.source, caller.place))
-
-    def introduce(self, session: Session, seat: Seat, ask: asks.Introduce) -> None:
-        caller = there(seat.asked)
-        self.seating.tell(caller, caller.introduce_as, ask.verb, ask.name)
 
     def secure(self, session: Session, seat: Seat, ask: asks.Secure) -> None:
         connection = there(seat.hears)
@@ -284,40 +268,18 @@ class Proxy:
         else:
             self.seating.order(actions.Secure(connection.id, ask.verify, ask.server_name))
 
-    def tell_asker(self, session: Session, seat: Seat, ask: asks.Tell) -> None:
-        """What became of it, to whoever asked. A remote is handed up the line, and may be asked again."""
-        asker, seat.asker = there(seat.asker), None
-        asking = self.seating.seats[asker]
-        if isinstance(ask.outcome, Failed):
-            asking.asked = None
-            after_ms = (self.seating.now - seat.since) // 1_000_000
-            self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
-        else:
-            caller = session if isinstance(session, Caller) else there(seat.asked)
-            asking.asked, self.seating.seats[caller].asker = caller, asker
-            told = asker.declined if isinstance(ask.outcome, Declined) else asker.opened
-            if isinstance(asker, Dialler):  # at once, for whoever asked it must be known before the remote says more
-                self.seating.gate(asker, told, (ask.outcome,))
-            else:
-                self.seating.tell(asker, told, ask.outcome)
-        if isinstance(session, Dialler):
-            self.seating.unseat(session)
-
-    def call_off(self, session: Session, seat: Seat, ask: asks.CallOff) -> None:
-        asked, seat.asked = seat.asked, None
-        self.seating.dismiss(asked)
-
-    def part(self, session: Session, seat: Seat, ask: asks.Part) -> None:
-        caller, seat.asked = there(seat.asked), None
-        self.seating.seats[caller].asker = None
-        self.seating.tell(caller, caller.part)
-
     def lend(self, session: Session, seat: Seat, ask: asks.Lend) -> None:
         """A door's peer and a caller's peer become the two sides of a relay."""
-        relay = Relay(ask.offer, ask.name, ask.fields, ask.stock, ask.starttls)
+        caller = asked_by(seat.asked, Caller)
+        known = caller in self.switchboard.trunks
+        carried = self.switchboard.trunks[caller].messages if known else 0
+        terms = Terms(ask.stock, ask.starttls, known, carried, caller.owes_reset, ask.mails_per_turn)
+        relay = Relay(ask.offer, ask.name, ask.fields, terms)
+        near = Near(relay)
         there(seat.hears).unheard[:0] = ask.kept
-        self.join(relay.near, relay.far, session, there(seat.asked))
-        self.seating.tell(relay.near, relay.begin)
+        self.join(near, Far(relay), session, caller)
+        self.seating.tell(near, relay.begin)
+        self.switchboard.lend(caller, near, relay.compete)
 
     def tunnel(self, session: Session, seat: Seat, ask: asks.Tunnel) -> None:
         """The same, but nobody listens; a door's, or a relay's that has heard enough."""
@@ -358,24 +320,43 @@ class Proxy:
         return mine, remote if mine is mta else mta
 
     def give_back(self, session: Session, seat: Seat, ask: asks.GiveBack) -> None:
-        """The relay is over: the MTA returns to its door, the remote to whoever called it."""
-        seating, door, caller = self.seating, there(seat.lender), there(seat.lent)
+        """The relay is over: the MTA returns to its door, the remote to the switchboard."""
+        seating, door, mta = self.seating, there(seat.lender), there(seat.says)
         seating.unseat(session)
         seating.unseat(seat.beside)
         seating.seats[door].asked = None
-        self.take_back(door, there(seat.says), door.returned)
-        self.take_back(caller, there(seat.passes), caller.part)
-
-    def take_back(self, session: Session, connection: Connection, told: Told) -> None:
-        """A connection returns to who had it before, if it still stands."""
-        if self.seating.stands(connection):
-            connection.session = session
-            self.seating.tell(session, told)
+        if seating.stands(mta):
+            mta.session = door
+            seating.tell(door, door.returned)
         else:
-            self.seating.unseat(session)
+            seating.unseat(door)
+        if seat.lent is not None:
+            self.switchboard.free(seat.lent, there(seat.passes), ask.taint, ask.messages)
+
+    def hand_on(self, session: Session, seat: Seat, ask: asks.HandOn) -> None:
+        """The remote goes to whoever is next, the MTA stays."""
+        near_seat = seat if isinstance(session, Near) else self.seating.seats[there(seat.beside)]
+        caller, remote = there(near_seat.lent), there(near_seat.passes)
+        self.seating.unseat(near_seat.beside)
+        near_seat.lent = near_seat.passes = near_seat.beside = None
+        self.switchboard.free(caller, remote, ask.taint, ask.messages)
+
+    def rejoin(self, session: Session, seat: Seat, ask: asks.Join) -> None:
+        """A relay's new remote takes the place of the one that was lost."""
+        far, caller = session, asked_by(seat.asked, Caller)
+        remote = there(self.seating.seats[caller].hears)
+        self.seating.seats[caller].asker = seat.asked = None
+        near = there(seat.beside)
+        seat.hears, remote.session, far.end_heard = remote, far, False
+        for one in (seat, self.seating.seats[near]):
+            one.passes, one.lent = remote, caller
+        assert isinstance(near, Near)
+        self.switchboard.lend(caller, near, near.relay.compete)
 
     def drop(self, session: Session, seat: Seat, ask: asks.Drop) -> None:
+        """At once: no more bytes, no terminator, no QUIT; whoever called it has nothing more to do."""
         self.seating.depart(there(seat.passes))
+        self.seating.unseat(seat.lent)
 
     def trust(self, session: Session, seat: Seat, ask: asks.Trust) -> None:
         connection = there(seat.hears)
@@ -393,10 +374,3 @@ class Proxy:
 
     def mention(self, session: Session, seat: Seat, ask: asks.Mention) -> None:
         self.seating.mention(ask.topic, ask.fields, self.seating.now - seat.since)
-
-
-def there(one: T | None) -> T:
-    """What an ask needs at this seat; where it is missing the session asked what its role cannot ask."""
-    if one is None:
-        raise LocalProtocolError("asked for a partner that is not there")
-    return one

@@ -17,6 +17,7 @@ from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.patience import HOUSE_S, SECOND, Patience
 from gaproxy.proto.report.log import note
 from gaproxy.proto.report.repeats import Repeats
+from gaproxy.throttle.places import Place
 from gaproxy.proto.session import ACCEPT, AT_ONCE, FORMER, Cut, Departure, Session
 
 UNHEARD_BYTES_MOST = 64 * 1024
@@ -92,7 +93,8 @@ class Seating:
         self.agenda: deque[tuple[Session, Told, tuple[Any, ...]]] = deque()
         self.connections: dict[int, Connection] = {}
         self.seats: dict[Session, Seat] = {}
-        self.patience: Patience[Session | str] = Patience()
+        self.risen: list[Session] = []  # who has left a seat since somebody looked
+        self.patience: Patience[Session | Place | str] = Patience()
         self.internal_faults = 0
         self.verbose = False
         self.repeats = Repeats()
@@ -236,7 +238,8 @@ class Seating:
         """A session is told nothing more."""
         if session is not None:
             self.patience.forget(session)
-            self.seats.pop(session, None)
+            if self.seats.pop(session, None) is not None:
+                self.risen.append(session)
 
     def dismiss(self, session: Session | None) -> None:
         """Whatever this session was doing for another one is no longer wanted; and so on down the line."""

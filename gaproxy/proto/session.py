@@ -99,6 +99,12 @@ class Session:
     def failed(self, outcome: Failed) -> None:
         raise LocalProtocolError(f"{type(self).__name__} opened nothing")
 
+    def granted(self) -> None:
+        raise LocalProtocolError(f"{type(self).__name__} stands in no line")
+
+    def clearing(self) -> None:
+        raise LocalProtocolError(f"{type(self).__name__} stands in no line")
+
     def declined(self, outcome: Declined) -> None:
         raise LocalProtocolError(f"{type(self).__name__} introduced nobody")
 
@@ -117,7 +123,7 @@ class Session:
     def early(self) -> None:
         raise LocalProtocolError(f"{type(self).__name__} relays no body")
 
-    def relayed(self, outcome: str, size: int, at: int | None) -> None:
+    def relayed(self, outcome: str, size: int, at: int | None, bare: bool) -> None:
         raise LocalProtocolError(f"{type(self).__name__} relays no body")
 
     def carried(self, size: int) -> None:

@@ -96,7 +96,8 @@ class Passage:
 
     def finish(self, outcome: str, rest: bytes = b"") -> None:
         self.stop()
-        self.ground.tell(Relayed(self.source.id, self.size, rest, outcome, self.at))
+        bare = self.scanner is not None and self.scanner.bare
+        self.ground.tell(Relayed(self.source.id, self.size, rest, outcome, self.at, bare))
 
     def break_off(self) -> None:
         """The source is gone, and nothing will tell how far it came but this."""

@@ -34,7 +34,7 @@ from gaproxy.proto.smtp.commands import Command, cut_command
 from gaproxy.proto.smtp.replies import OUR_LINE_BYTES, reply
 
 PRELUDE, HEALTH, DIALLING, GREETED = "PRELUDE", "HEALTH", "DIALLING", "GREETED"
-INTRODUCING, REDIALLING, LENT, LEFT = "INTRODUCING", "REDIALLING", "LENT", "LEFT"
+SHOWN, INTRODUCING, ASKING, LENT, LEFT = "SHOWN", "INTRODUCING", "ASKING", "LENT", "LEFT"
 
 DIRECTIVE = "listen_proxy_protocol"
 OPAQUE, MTA = "opaque", "mta"
@@ -80,16 +80,27 @@ class HaproxyDoor(Session):
             (HEALTH, DIALLING, LEFT), {"PROXY": "header"}, "header", since=ACCEPT, secret=NO_HEADER, lines=False
         ),
         HEALTH: State((LEFT,), CHECKS, "health", secret=NO_COMMAND),
-        DIALLING: State((GREETED, LENT, LEFT), {}, "total_greeting", end=AT_ONCE),
+        DIALLING: State((SHOWN, GREETED, LENT, LEFT), {}, "total_greeting", end=AT_ONCE),
+        SHOWN: State((SHOWN, ASKING, LEFT), FIRST, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
         GREETED: State((GREETED, INTRODUCING, LEFT), FIRST, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
-        INTRODUCING: State((GREETED, REDIALLING, LENT, LEFT), end=AT_ONCE),
-        REDIALLING: State((LENT, LEFT), end=AT_ONCE),
+        INTRODUCING: State((GREETED, ASKING, LENT, LEFT), end=AT_ONCE),
+        ASKING: State((LENT, LEFT), end=AT_ONCE),  # for a remote once more, by the name that is known now
         LENT: State((LEFT,)),  # the relay's patience holds
         LEFT: State(),
     }
 
-    def __init__(self, listener: tuple[str, Address], client: Address, entropy: bytes, tls: str) -> None:
+    def __init__(
+        self,
+        listener: tuple[str, Address],
+        client: Address,
+        entropy: bytes,
+        tls: str,
+        pool: str = "cluster",
+        mails_per_turn: int | None = None,
+    ) -> None:
         super().__init__(PRELUDE)
+        self.pool, self.mails_per_turn = pool, mails_per_turn
+        self.fallback = False
         self.listener, self.place = listener
         self.caller, self.client = client, spell_place(*client)
         self.name = entropy[32:40].hex()
@@ -155,7 +166,19 @@ class HaproxyDoor(Session):
     def request(self) -> Request:
         destination = Destination(*self.remote, host=None, group=0)
         refuses = {} if self.tls == OPAQUE else IMPLICIT_TLS
-        return Request(self.name, (self.source[0],), (destination,), self.helo, self.tls, refuses=refuses)
+        return Request(
+            self.name,
+            (self.source[0],),
+            (destination,),
+            self.helo,
+            self.verb,
+            self.tls,
+            pool=self.pool,
+            member=self.caller[0],
+            reuse="new" if self.tls == OPAQUE or self.verb == "HELO" else "any",
+            refuses=refuses,
+            fallback=self.fallback,
+        )
 
     # Health checks.
 
@@ -167,8 +190,7 @@ class HaproxyDoor(Session):
 
     def quit(self, command: Command) -> None:
         self.ask(Say(reply(221, "2.0.0 gaproxy: goodbye")))
-        if self.state == GREETED:
-            self.let_go("quit")
+        self.let_go("quit")
         self.leave()
 
     # Between the remote's greeting and the relay.
@@ -176,7 +198,7 @@ class HaproxyDoor(Session):
     def opened(self, outcome: Opened) -> None:
         self.source = outcome.source
         if self.state == DIALLING and self.tls != OPAQUE:
-            self.become(GREETED)
+            self.become(SHOWN if outcome.shown else GREETED)
             self.ask(Say(outcome.offer.greeting))
             return
         self.become(LENT)
@@ -184,22 +206,27 @@ class HaproxyDoor(Session):
             self.ask(Tunnel(self.name, self.fields(outcome)))
             return
         told = outcome.said or (outcome.offer.ehlo_reply() if self.verb == "EHLO" else outcome.offer.helo_reply())
-        lend = Lend(b"", self.name, outcome.offer, self.fields(outcome), stock=True, starttls=self.tls == MTA)
+        fields, mta = self.fields(outcome), self.tls == MTA
+        lend = Lend(b"", self.name, outcome.offer, fields, True, mta, self.mails_per_turn)
         self.ask(Say(told), lend)
 
     def greet(self, command: Command) -> None:
         name = command.argument.strip(b" ")
         if not NAME.fullmatch(name):
-            self.become(GREETED)
+            self.become(self.state)
             self.ask(Say(reply(501, f"5.5.4 gaproxy: {command.verb} needs a name")))
             return
         self.verb, self.helo = command.verb, name.decode("ascii")
-        self.become(INTRODUCING)
-        self.ask(Introduce(self.verb, self.helo))
+        if self.state == SHOWN:
+            self.become(ASKING)
+            self.ask(Open(self.request()))
+        else:
+            self.become(INTRODUCING)
+            self.ask(Introduce(self.verb, self.helo))
 
     def wait_for_greeting(self, command: Command) -> None:
         """Nothing is forwarded: under `level encrypt` the envelope would go out in plain text."""
-        self.become(GREETED)
+        self.become(self.state)
         self.ask(Say(reply(503, "5.5.1 gaproxy: EHLO first")))
 
     def declined(self, outcome: Declined) -> None:
@@ -211,8 +238,8 @@ class HaproxyDoor(Session):
 
     def failed(self, failed: Failed) -> None:
         if failed.again_plain and self.state == INTRODUCING:
-            self.tls = "none"
-            self.become(REDIALLING)
+            self.tls, self.fallback = "none", True
+            self.become(ASKING)
             self.ask(Open(self.request()))
         else:
             self.fail(failed)
@@ -281,9 +308,11 @@ class HaproxyDoor(Session):
         self.ask(Leave())
 
     def let_go(self, reason: str) -> None:
-        """The MTA goes, or is sent, before it said EHLO: the remote hears QUIT."""
-        self.ask(Part())
-        self.mention_end(reason)
+        """The MTA goes, or is sent, before it said EHLO: a remote that was called for it hears QUIT."""
+        if self.state == GREETED:
+            self.ask(Part())
+        if self.state in (GREETED, SHOWN):
+            self.mention_end(reason)
 
     def drain(self) -> None:
         """Who has not begun is told at once; a header that is still to come is heard, and told the same."""
@@ -291,10 +320,11 @@ class HaproxyDoor(Session):
         shutting_down = Failed("shutting_down", "the proxy is shutting down")
         if self.state == HEALTH:
             self.leave()
-        elif self.state == GREETED:
-            self.ask(Part())
+        elif self.state in (GREETED, SHOWN):
+            if self.state == GREETED:
+                self.ask(Part())
             self.fail(shutting_down)
-        elif self.state in (DIALLING, INTRODUCING, REDIALLING):
+        elif self.state in (DIALLING, INTRODUCING, ASKING):
             self.ask(CallOff())
             self.fail(shutting_down)
 
@@ -307,9 +337,9 @@ class HaproxyDoor(Session):
             self.mention_health("connect")
         elif self.state == PRELUDE:
             self.refuse_client("bad_header", text="it ended within its header")
-        elif self.state == GREETED:
+        elif self.state in (GREETED, SHOWN):
             self.let_go("mta_ended" if kind == "closed" else "mta_gone")
-        elif self.state in (DIALLING, INTRODUCING, REDIALLING):
+        elif self.state in (DIALLING, INTRODUCING, ASKING):
             self.mention_failure(Failed("mta_gone", "the MTA left before there was a remote"))
             self.ask(CallOff())
         self.become(LEFT)
@@ -318,7 +348,7 @@ class HaproxyDoor(Session):
         if self.state == DIALLING:
             self.ask(CallOff())
             self.fail(Failed("timeout", "no greeting of the remote in time"))
-        elif self.state == GREETED:
+        elif self.state in (GREETED, SHOWN):
             self.let_go("mta_silent")
             self.leave()
         elif self.state == PRELUDE:
@@ -332,6 +362,5 @@ class HaproxyDoor(Session):
     def faulted(self, fault: RemoteProtocolError) -> None:
         """A command without an end; nothing else is at fault here."""
         self.ask(Say(reply(500, f"5.5.2 gaproxy: {fault}")))
-        if self.state == GREETED:
-            self.let_go("malformed_command")
+        self.let_go("malformed_command")
         self.leave()

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from attrs import evolve
+
 from gaproxy import __version__
 from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keys, certificate_binding
@@ -66,8 +68,11 @@ class NativeDoor(Session):
         LEFT: State(),
     }
 
-    def __init__(self, keys: Keys, client: tuple[str, int], entropy: bytes) -> None:
+    def __init__(
+        self, keys: Keys, client: tuple[str, int], entropy: bytes, mails_per_turn: int | None = None
+    ) -> None:
         super().__init__(WAITING)
+        self.mails_per_turn = mails_per_turn
         self.keys = keys
         self.client = spell_place(*client)
         self.nonce = entropy[:32].hex()
@@ -188,7 +193,7 @@ class NativeDoor(Session):
     def open(self, line: bytes) -> None:
         self.id, request = read_open(parse_line(line), self.name)
         self.become(OPENING)
-        self.ask(Open(request))
+        self.ask(Open(evolve(request, member=self.node)))
 
     def ping(self, line: bytes) -> None:
         stamp = parse_line(line).values.get("t", "")
@@ -219,7 +224,13 @@ class NativeDoor(Session):
         kept, self.kept = self.kept, b""
         self.ask(
             Say(render_ready(self.id, outcome)),
-            Lend(kept, f"{self.name}/{self.id}", outcome.offer, self.fields(outcome)),
+            Lend(
+                kept,
+                f"{self.name}/{self.id}",
+                outcome.offer,
+                self.fields(outcome),
+                mails_per_turn=self.mails_per_turn,
+            ),
         )
 
     def fields(self, outcome: Opened) -> dict[str, str | int]:

@@ -8,18 +8,22 @@ OWED_MOST = 1000
 OWED_BYTES_MOST = 64 * 1024
 RENEWING_BYTES = 4096
 
+RSET = b"RSET\r\n"
+
 
 @define
 class Owed:
     """One reply that the MTA waits for: ours, when `reply` is there; else the remote's, to `verb`.
 
-    `instead`: told to the MTA in place of the remote's 250 (to the RSET that a second EHLO means).
+    `wire`: the command as it went out. `instead`: told to the MTA in place of the remote's 250 (to the RSET that a
+    second EHLO means). `swallowed`: the reply is for us alone (to the RSET behind what others began).
     """
 
     verb: str
-    size: int = 0
+    wire: bytes = b""
     reply: bytes | None = None
     instead: bytes | None = None
+    swallowed: bool = False
 
 
 def smuggling(at: int) -> bytes:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from gaproxy.proto.session import ANY, State, Word
 from gaproxy.proto.smtp.commands import TREATMENT
 
-IDLE, AWAITING, FULL, BODY = "IDLE", "AWAITING", "FULL", "BODY"
+IDLE, DUE, UNBEGUN, AWAITING, FULL = "IDLE", "DUE", "UNBEGUN", "AWAITING", "FULL"
+BODY = "BODY"
 LOOKALIKE, SWALLOWING, TURNED_AWAY, DRAINED = "LOOKALIKE", "SWALLOWING", "TURNED_AWAY", "DRAINED"
 QUITTING, ORPHANED, DONE = "QUITTING", "ORPHANED", "DONE"
 
@@ -19,6 +20,7 @@ INJECTED = "injected"  # a STARTTLS with something behind it
 METHODS = {"pass": "forward", "greet": "greet", "quit": "quit", "starttls": "starttls", "refuse": "refuse"}
 COMMANDS: Mapping[Word, str] = {
     **{verb: METHODS[treatment] for verb, treatment in TREATMENT.items()},
+    "MAIL": "mail",
     "DATA": "data",
     "": "malformed",
     INJECTED: "inject",
@@ -32,10 +34,16 @@ NO_COMMAND = re.compile(rb"\A(?!(?:%b)[ \r])(.*)" % "|".join(TREATMENT).encode("
 NO_QUIT = re.compile(rb"\A(?!QUIT[ \r])(.*)", re.DOTALL | re.IGNORECASE)
 """What a journal does not tell: a line that is no command may be one of a message."""
 
+LISTENING = (IDLE, DUE, UNBEGUN, AWAITING, FULL)
+
 NEAR: Mapping[str, State] = {
-    IDLE: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
-    AWAITING: State((IDLE, FULL, QUITTING, TURNED_AWAY), COMMANDS, secret=NO_COMMAND),
-    FULL: State((IDLE, AWAITING, BODY, TURNED_AWAY, ORPHANED, DONE)),
+    IDLE: State(
+        (*LISTENING, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND
+    ),
+    DUE: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "due", secret=NO_COMMAND),
+    UNBEGUN: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "unbegun", secret=NO_COMMAND),
+    AWAITING: State((IDLE, DUE, UNBEGUN, FULL, QUITTING, TURNED_AWAY), COMMANDS, secret=NO_COMMAND),
+    FULL: State((IDLE, DUE, UNBEGUN, AWAITING, BODY, TURNED_AWAY, ORPHANED, DONE)),
     BODY: State((BODY, FULL, LOOKALIKE, SWALLOWING), {}, "body", "RFC 5321 4.5.3.2.5"),
     LOOKALIKE: State((TURNED_AWAY, DONE), {}, "lookalike"),
     SWALLOWING: State((SWALLOWING, TURNED_AWAY, DONE), {}, "body", "RFC 5321 4.5.3.2.5"),
@@ -47,27 +55,32 @@ NEAR: Mapping[str, State] = {
 }
 """What the MTA may say.
 
+DUE: it has had its turn, others wait, and it is silent; UNBEGUN: others wait, and it has begun nothing.
 TURNED_AWAY: every command is 421 until QUIT; DRAINED: and so it is while the house closes, which does not wait long.
 QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its message is not.
 """
 
 NOTHING, MAIL, RCPT, DATA = "NOTHING", "MAIL", "RCPT", "DATA"
-CARRYING, END, OTHER, GONE = "CARRYING", "END", "OTHER", "GONE"
+CARRYING, END, OTHER, REPLACING, GONE = "CARRYING", "END", "OTHER", "REPLACING", "GONE"
 
 EARLY = "early"  # a reply that began before anything was asked for
 
 ANSWERS: Mapping[Word, str] = {421: "closing", EARLY: "unasked", ANY: "answered"}
 UNASKED: Mapping[Word, str] = {421: "closing", ANY: "unasked"}
-OWING = (NOTHING, MAIL, RCPT, DATA, OTHER, GONE)  # behind DATA nothing is asked for until it is answered
+OWING = (NOTHING, MAIL, RCPT, DATA, OTHER, REPLACING, GONE)  # behind DATA nothing is asked for until it is answered
 
 FAR: Mapping[str, State] = {
-    NOTHING: State((MAIL, RCPT, DATA, OTHER, GONE), UNASKED),
+    NOTHING: State((MAIL, RCPT, DATA, OTHER, REPLACING, GONE), UNASKED),
     MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
     RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
     DATA: State((NOTHING, CARRYING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
     CARRYING: State((END, GONE), UNASKED),
     END: State((NOTHING, GONE), ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
     OTHER: State(OWING, ANSWERS, "rset", "RFC 5321 4.5.3.2"),
+    REPLACING: State((NOTHING, GONE)),
     GONE: State(),
 }
-"""The oldest thing that the remote owes; CARRYING: a body is on its way, and nothing is owed."""
+"""The oldest thing that the remote owes; CARRYING: a body is on its way, and nothing is owed.
+
+REPLACING: it was lost before it answered anything, and another one is being dialled.
+"""

@@ -82,7 +82,7 @@ class Side(Session):
         self.size = self.sent_before + size
         self.tunnel.renew()
 
-    def relayed(self, outcome: str, size: int, at: int | None) -> None:
+    def relayed(self, outcome: str, size: int, at: int | None, bare: bool) -> None:
         """This peer has said all; the other one may go on."""
         self.size = self.sent_before + size
         self.tunnel.ended_by = self.tunnel.ended_by or self.who

@@ -1,30 +1,41 @@
-"""A called server's side of the beginning and the end: greeting, EHLO, STARTTLS, EHLO again; and QUIT.
+"""A called server's side between sessions: greeting, EHLO, STARTTLS, EHLO again; RSET and rest; and QUIT.
 
-Knows what a remote must say before mail may go to it; does not know who wants it, which address comes next, or a body.
+Knows what a remote must say before mail may go to it, or that of others; does not know who wants it, which address
+comes next, or a body.
 """
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from gaproxy.proto.asks import Address, Declined, Dial, Failed, Leave, Opened, Say, Secure, Security, Tell
+from gaproxy.proto.asks import Address, Declined, Dial, Failed, Leave, Opened, Retire, Say, Secure, Security, Tell
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.remote.names import acceptable_name
-from gaproxy.proto.session import ANY, AT_ONCE, Cut, Session, State
+from gaproxy.proto.session import ANY, AT_ONCE, Cut, Session, State, Word
 from gaproxy.proto.smtp.extensions import Offer, offer, shown
 from gaproxy.proto.smtp.replies import Reply, cut_reply, words
 
 DIALLING, GREETING, SECURING = "DIALLING", "GREETING", "SECURING"
 GREETED, EHLO, HELO, STARTTLS = "GREETED", "EHLO", "HELO", "STARTTLS"
-READY, PARTING, GONE = "READY", "PARTING", "GONE"
+READY, FREED, RESETTING, RESTING, PROBING = "READY", "FREED", "RESETTING", "RESTING", "PROBING"
+PARTING, GONE = "PARTING", "GONE"
 
 IMPLICIT_TLS_PORT = 465  # RFC 8314 section 3.3
 NOT_IMPLEMENTED = (500, 502, 504)
 MUST = ("encrypt", "verify")
+AT_REST: Mapping[Word, str] = {421: "closing", ANY: "unsolicited"}
+WAS_RESET: Mapping[Word, str] = {250: "was_reset", 421: "closing", ANY: "not_reset"}
+ANSWERED: Mapping[Word, str] = {250: "answered", 421: "closing", ANY: "not_reset"}
+BETWEEN = (FREED, RESETTING, RESTING, PROBING)
+CLEAN, SENT, UNSENT = "clean", "sent", "unsent"
 MTA, OPAQUE = "mta", "opaque"  # it is the MTA that speaks TLS, or whatever it likes
 
 
 class Caller(Session):
-    """The conversation with one remote, from the dial until it is lent; and again from when it is given back."""
+    """The conversation with one remote, from the dial until it is lent; and whenever it is given back.
+
+    `owes_reset`: whether a RSET stands between former sessions and the next one: `clean` (it was answered, or there was
+    none), `sent` (its reply is still to come), `unsent`.
+    """
 
     STATES: ClassVar[Mapping[str, State]] = {
         DIALLING: State((GREETING, SECURING, READY, GONE), {}, "connect", "RFC 5321 4.5.4.1", end=AT_ONCE),
@@ -32,11 +43,15 @@ class Caller(Session):
         GREETING: State(
             (GREETED, EHLO, PARTING, GONE), {220: "greeted", ANY: "refused"}, "greeting", "RFC 5321 4.5.3.2.1"
         ),
-        GREETED: State((EHLO, HELO, PARTING, GONE), {421: "closing", ANY: "unasked"}),  # whoever asked says when
+        GREETED: State((EHLO, HELO, PARTING, GONE), {421: "closed_session", ANY: "unasked"}),  # whoever asked says when
         EHLO: State((GREETED, HELO, STARTTLS, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         HELO: State((GREETED, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         STARTTLS: State((SECURING, READY, PARTING, GONE), {220: "go_ahead", ANY: "no_tls"}, "starttls", "RFC 3207 4"),
-        READY: State((PARTING,)),  # lent: what the remote says is heard by the relay
+        READY: State((FREED, PARTING, GONE)),  # lent: what the remote says is heard by the relay
+        FREED: State((READY, RESETTING, PARTING, GONE), AT_REST),  # until all that came with it has been heard
+        RESETTING: State((READY, RESTING, PARTING, GONE), WAS_RESET, "reset"),
+        RESTING: State((READY, PROBING, PARTING, GONE), AT_REST, "rest"),
+        PROBING: State((READY, PARTING, GONE), ANSWERED, "reset"),
         PARTING: State((GONE,), {ANY: "parted"}, "quit", "RFC 5321 4.1.1.10"),
         GONE: State(),
     }
@@ -48,7 +63,12 @@ class Caller(Session):
         self.called = dial.name
         self.destination = dial.destination
         self.helo = dial.helo
-        self.verb = ""  # by which the MTA itself greets, where it does so after the remote's greeting
+        self.verb = dial.verb  # by which the MTA itself greets, where it has chosen one
+        self.by_mta = False  # whether it is the MTA that greets, and hears the answer
+        self.pool = dial.pool
+        self.fallback = dial.fallback
+        self.outcome: Opened | None = None
+        self.owes_reset = CLEAN
         self.tls = dial.tls
         self.tls_names = dial.tls_names or ((dial.destination.host,) if dial.destination.host else ())
         self.implicit = dial.destination.port == IMPLICIT_TLS_PORT and dial.tls != OPAQUE
@@ -63,6 +83,9 @@ class Caller(Session):
         return self.destination.address, self.destination.port
 
     def cut(self, unheard: bytearray) -> Cut | None:
+        """One reply; from a remote at rest any byte is one too many, and is not waited for."""
+        if self.row.hears is AT_REST:
+            return 421 if unheard.startswith(b"421") else None, None, len(unheard)
         cut = cut_reply(unheard)
         return cut and (cut[0].code, cut[0], cut[1])
 
@@ -110,7 +133,7 @@ class Caller(Session):
     def greeted(self, reply: Reply) -> None:
         self.greeting = reply
         if self.helo:
-            self.introduce()
+            self.introduce(self.verb if self.tls == MTA else EHLO)
             return
         assert self.source is not None
         self.become(GREETED)
@@ -120,7 +143,7 @@ class Caller(Session):
         wire = reply.wire if reply.code >= 400 else b""
         self.fail("greeting", "the remote refused us in its greeting", reply, wire=wire)
 
-    def closing(self, reply: Reply) -> None:
+    def closed_session(self, reply: Reply) -> None:
         self.fail("ehlo", "the remote closed the session", reply, wire=reply.wire)
 
     def unasked(self, reply: Reply) -> None:
@@ -128,7 +151,7 @@ class Caller(Session):
 
     def introduce_as(self, verb: str, name: str) -> None:
         """By the MTA's own verb where TLS is the MTA's, too; else by the one that may lead to STARTTLS."""
-        self.verb, self.helo = verb, name
+        self.verb, self.helo, self.by_mta = verb, name, True
         self.introduce(verb if self.tls == MTA else EHLO)
 
     def introduce(self, verb: str = EHLO) -> None:
@@ -156,12 +179,12 @@ class Caller(Session):
 
     def not_introduced(self, reply: Reply) -> None:
         """We say HELO where we chose EHLO; an MTA that chose it, or chose HELO, is told, and may choose again."""
-        of_mta = self.verb != "" and self.security is None
+        of_mta = self.by_mta and self.security is None
         chosen = self.verb == EHLO and of_mta
         if self.state == EHLO and reply.code in NOT_IMPLEMENTED and not chosen:
             self.introduce(HELO)
         elif of_mta and reply.code == 421:
-            self.closing(reply)
+            self.closed_session(reply)
         elif of_mta:
             self.become(GREETED)
             self.ask(Tell(Declined(reply.wire)))
@@ -181,7 +204,74 @@ class Caller(Session):
     def ready(self, found: Offer, said: bytes = b"") -> None:
         assert self.source is not None
         self.become(READY)
-        self.ask(Tell(Opened(self.source, self.destination, found, self.security, said=said)))
+        self.outcome = Opened(self.source, self.destination, found, self.security, said=said)
+        self.ask(Tell(self.outcome))
+
+    # Between two sessions.
+
+    def free(self) -> None:
+        """Given back, in good order. Whoever takes it before `rest` says the RSET himself."""
+        self.become(FREED)
+        self.owes_reset = UNSENT
+
+    def rest(self) -> None:
+        """Nobody waits for it: end what others began. From now on it may be taken, and is dropped at any other word."""
+        self.become(RESETTING)
+        self.owes_reset = SENT
+        self.ask(Say(b"RSET\r\n"))
+
+    def was_reset(self, reply: Reply) -> None:
+        if reply.taints:
+            self.retire(reply.taints[0])
+        else:
+            self.become(RESTING)
+            self.owes_reset = CLEAN
+
+    def not_reset(self, reply: Reply) -> None:
+        self.retire("reset_refused")
+
+    def take(self, probe: bool) -> None:
+        """For the next session; `probe`: only if it still answers."""
+        if probe and self.state == RESTING:
+            self.become(PROBING)
+            self.ask(Say(b"RSET\r\n"))
+        else:
+            self.taken()
+
+    def answered(self, reply: Reply) -> None:
+        if reply.taints:
+            self.retire(reply.taints[0])
+        else:
+            self.taken()
+
+    def taken(self) -> None:
+        assert self.outcome is not None
+        self.become(READY)
+        self.ask(Tell(self.outcome))
+
+    def closing(self, reply: Reply | None) -> None:
+        self.retire("remote_421")
+
+    def unsolicited(self, nothing: None) -> None:
+        self.retire("unsolicited")
+
+    def drain(self) -> None:
+        """The house is closing: nobody will take it any more."""
+        if self.state in (RESETTING, RESTING):
+            self.let_go("drain")
+
+    def let_go(self, reason: str) -> None:
+        """It rests no longer: with QUIT, for nothing is wrong."""
+        self.ask(Retire(reason))
+        self.part()
+
+    def retire(self, reason: str) -> None:
+        """It rests no longer, and is not trusted with another word."""
+        self.ask(Retire(reason))
+        if self.state == PROBING:
+            self.ask(Tell(Failed(reason, "it no longer answers as it should")))
+        self.become(GONE)
+        self.ask(Leave())
 
     # The end.
 
@@ -210,13 +300,24 @@ class Caller(Session):
         self.lost("closed")
 
     def lost(self, kind: str) -> None:
-        self.break_off(f"the remote closed the connection while {self.state}", again_plain=self.may_go_plain())
+        if self.state in BETWEEN:
+            self.retire(f"remote_{kind}")
+        else:
+            self.break_off(f"the remote closed the connection while {self.state}", again_plain=self.may_go_plain())
 
     def elapsed(self) -> None:
-        self.break_off(f"the remote was silent for too long while {self.state}", "timeout")
+        if self.state == RESTING:
+            self.let_go("idle")
+        elif self.state in BETWEEN:
+            self.retire("reset_timeout")
+        else:
+            self.break_off(f"the remote was silent for too long while {self.state}", "timeout")
 
     def faulted(self, fault: RemoteProtocolError) -> None:
-        self.break_off(str(fault))
+        if self.state in BETWEEN:
+            self.retire("malformed_reply")
+        else:
+            self.break_off(str(fault))
 
     def break_off(self, text: str, kind: str | None = None, again_plain: bool = False) -> None:
         """Go without another word; behind QUIT nobody asks why."""

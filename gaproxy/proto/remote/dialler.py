@@ -1,6 +1,7 @@
 """Which address next, and when to give up. Knows the order of a request's destinations and what was tried.
 
-Does not know a socket or a reply: it asks for calls, and hears what became of them.
+Does not know a socket, a reply or a limit: it asks for connections at rest, places and calls, and hears what became of
+them.
 """
 
 from collections.abc import Mapping
@@ -8,16 +9,21 @@ from typing import ClassVar
 
 from attrs import evolve
 
-from gaproxy.proto.asks import CallOff, Destination, Dial, Failed, Opened, Request, Tell, Tried
+from gaproxy.proto.asks import CallOff, Destination, Dial, Failed, Opened, Queue, Request, Reuse, Tell, Tried
 from gaproxy.proto.remote.route import Policy, source_for
 from gaproxy.proto.session import FORMER, Session, State
 
-NEW, CALLING, DONE = "NEW", "CALLING", "DONE"
+NEW, REUSING, QUEUED, WAITING = "NEW", "REUSING", "QUEUED", "WAITING"
+CLEARING, CALLING, DONE = "CLEARING", "CALLING", "DONE"
+
+NONE_RESTS = "none_rests"  # the kind of a failure that only a dialler hears
+PROBES_MOST = 2
 
 REFUSED_REST_S = 5
 REFUSALS_KEPT = 10_000
 
 Pair = tuple[str, str, int]
+Way = tuple[str, Destination]
 
 
 class Refusals:
@@ -45,11 +51,17 @@ class Refusals:
 
 
 class Dialler(Session):
-    """One request being carried out: it calls one address after the other until a remote is ready for MAIL."""
+    """One request being carried out: one that rests or, from one address to the next, a place and a call."""
 
     STATES: ClassVar[Mapping[str, State]] = {
-        NEW: State((CALLING, DONE)),
-        CALLING: State((CALLING, DONE), patience="total", section="RFC 5321 4.5.4.1", since=FORMER),
+        NEW: State((REUSING, QUEUED, DONE)),
+        REUSING: State((REUSING, QUEUED, DONE), patience="total", section="RFC 5321 4.5.4.1", since=FORMER),
+        QUEUED: State((QUEUED, WAITING, CLEARING, CALLING, DONE), patience="total", since=FORMER),
+        WAITING: State((CLEARING, CALLING, DONE)),  # as long as the request says
+        CLEARING: State((CALLING, DONE)),  # until somebody has left, which takes him two seconds at most
+        CALLING: State(
+            (REUSING, QUEUED, WAITING, CALLING, DONE), patience="total", section="RFC 5321 4.5.4.1", since=FORMER
+        ),
         DONE: State(),
     }
 
@@ -60,60 +72,125 @@ class Dialler(Session):
         self.policy = policy
         self.greeting_5xx = greeting_5xx
         self.left = list(request.to)
+        self.looked_at: set[int] = set()  # groups of which nobody rests
+        self.probes = 0
+        self.full: list[Way] = []
         self.tried: list[Tried] = []
+        self.untimed = 0  # how many of those came before the time that counts now
         self.last = Failed("bad_request", "no address was given")
-        self.calling: Destination | None = None
+        self.way: Way | None = None
 
     def begin(self) -> None:
         for source in self.request.sources:
             if refusal := self.policy.refuses_source(source):
                 self.give_up(Failed("source_denied", refusal))
                 return
-        self.call_next()
+        self.go_on()
 
-    def call_next(self) -> None:
-        """Ask for the next address that may be dialled at all; give up behind the last."""
+    # Which way next.
+
+    def go_on(self) -> None:
+        """To one that rests, the best group first; to the next address that may be dialled; or wait for a place."""
         while self.left:
-            destination = self.left.pop(0)
-            source = source_for(self.request.sources, destination.address)
-            if source is None:
-                self.note(destination, Failed("family", f"no source address of the family of {destination.address}"))
-            elif refusal := self.refuses(destination):
-                self.note(destination, Failed("denied", refusal))
-            else:
-                self.call(source, destination, self.request.tls)
+            group = self.left[0].group
+            if group not in self.looked_at and (ways := self.ways(group)):
+                self.become(REUSING)
+                self.ask(Reuse(ways))
                 return
-        self.give_up(self.last)
+            way = self.way_to(self.left.pop(0))
+            if way is not None:
+                self.way = way
+                self.become(QUEUED)
+                self.ask(Queue(*way))
+                return
+        self.wait()
+
+    def wait(self) -> None:
+        """Everything was tried. The first address where all places were taken may still have one."""
+        if self.full and self.request.wait_ms:
+            self.way, self.full = self.full[0], []
+            self.become(WAITING)
+            self.ask(Queue(*self.way, waits=True))
+        else:
+            self.give_up(self.last)
+
+    def ways(self, group: int | None = None) -> tuple[Way, ...]:
+        """Source and destination of what may be reused: of one preference group, or of all."""
+        if self.request.reuse != "any":
+            return ()
+        found = ((source_for(self.request.sources, one.address), one) for one in self.request.to)
+        return tuple(
+            (source, one)
+            for source, one in found
+            if source is not None and group in (None, one.group) and not self.refuses(one)
+        )
+
+    def way_to(self, destination: Destination) -> Way | None:
+        """From where, if this address may be dialled at all."""
+        source = source_for(self.request.sources, destination.address)
+        if source is None:
+            self.note(destination, Failed("family", f"no source address of the family of {destination.address}"))
+        elif refusal := self.refuses(destination):
+            self.note(destination, Failed("denied", refusal))
+        else:
+            return source, destination
+        return None
 
     def refuses(self, destination: Destination) -> str | None:
         """Why this address may not be dialled: by who asks, or by the policy of the house."""
         of_door = self.request.refuses.get(destination.port)
         return of_door or self.policy.refuses_destination(destination.address, destination.port)
 
-    def call(self, source: str, destination: Destination, tls: str) -> None:
-        self.calling = destination
-        self.become(CALLING)
-        wanted = self.request
-        self.ask(Dial(wanted.name, source, destination, wanted.helo, tls, wanted.tls_names))
-
     def note(self, destination: Destination, failed: Failed) -> None:
         self.last = failed
         self.tried.append(Tried(destination.address, destination.port, failed.kind, failed.after_ms))
+
+    # What became of it.
+
+    def granted(self) -> None:
+        """There is a place: that is the dial."""
+        if self.state != QUEUED:
+            self.untimed = len(self.tried)
+        assert self.way is not None
+        self.call(self.way, self.request.tls, self.request.fallback)
+
+    def clearing(self) -> None:
+        self.become(CLEARING)
+
+    def call(self, way: Way, tls: str, fallback: bool = False) -> None:
+        self.become(CALLING)
+        wanted, (source, destination) = self.request, way
+        names = wanted.helo, tls, wanted.tls_names, wanted.pool, wanted.verb
+        self.ask(Dial(wanted.name, source, destination, *names, fallback))
 
     def opened(self, outcome: Opened) -> None:
         self.become(DONE)
         self.ask(Tell(evolve(outcome, tried=tuple(self.tried))))
 
     def failed(self, outcome: Failed) -> None:
-        assert self.calling is not None
-        self.note(self.calling, outcome)
-        source = source_for(self.request.sources, self.calling.address)
-        if outcome.again_plain and source is not None:  # once: no handshake fails in plain text
-            self.call(source, self.calling, "none")
+        if self.state == REUSING:
+            self.not_reused(outcome)
+            return
+        if self.state == WAITING:
+            self.give_up(outcome)
+            return
+        assert self.way is not None
+        self.note(self.way[1], outcome)
+        if outcome.kind == "throttled":
+            self.full.append(self.way)
+        if outcome.again_plain:  # once: no handshake fails in plain text
+            self.call(self.way, "none", fallback=True)
         elif self.final(outcome):
             self.give_up(outcome)
         else:
-            self.call_next()
+            self.go_on()
+
+    def not_reused(self, outcome: Failed) -> None:
+        """Nobody rests there, or two that did have not answered as they should: that costs nothing but time."""
+        self.probes += outcome.kind != NONE_RESTS
+        if outcome.kind == NONE_RESTS or self.probes >= PROBES_MOST:
+            self.looked_at.add(self.left[0].group)
+        self.go_on()
 
     def final(self, outcome: Failed) -> bool:
         """A 5xx greeting speaks for all addresses, unless the operator says otherwise."""
@@ -121,10 +198,10 @@ class Dialler(Session):
         return refused and self.greeting_5xx == "fail"
 
     def elapsed(self) -> None:
-        assert self.calling is not None
-        spent_ms = sum(one.after_ms for one in self.tried)
+        spent_ms = sum(one.after_ms for one in self.tried[self.untimed :])
         last = Failed("timeout", "the time for all addresses is over", after_ms=self.total_ms - spent_ms)
-        self.note(self.calling, last)
+        if self.way is not None:
+            self.note(self.way[1], last)
         self.ask(CallOff())
         self.give_up(last)
 

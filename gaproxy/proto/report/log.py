@@ -33,6 +33,9 @@ TOPICS: Mapping[str, str] = {
     "smtp_said": "smtp: session({session}): {who}: {line}",
     "smtp_failed": "smtp: session({session}): failed",
     "smtp_end": "smtp: session({session}): end",
+    "not_kept": "direct_remote_smtp: remote({remote}): not kept",
+    "let_go": "direct_remote_smtp: remote({remote}): let go",
+    "not_reused": "direct_remote_smtp: session({session}): none that rests agrees",
 }
 """Topic → how its line begins; the fields that stand in braces there are not told again."""
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import inf
 
 from attrs import frozen
 
@@ -26,6 +27,8 @@ SHOWN = frozenset(
         "EXPN",
     }
 )
+
+SIZE_DIGITS_MOST = 20  # RFC 1870 3
 
 _EHLO_LINE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?: ([ -~]*))?")  # RFC 5321 4.1.1.1
 _MAILMAX = re.compile(r"(?<![^ ])MAILMAX=([0-9]{1,6})(?![^ ])", re.IGNORECASE)  # RFC 9422 4.1
@@ -52,6 +55,16 @@ class Offer:
         """How many MAILs more a connection takes that has carried some (LIMITS MAILMAX); None where it does not say."""
         limit = _MAILMAX.search(self.keywords.get("LIMITS", ""))
         return limit and max(0, int(limit[1]) - carried)
+
+    def is_covered_by(self, other: "Offer", starttls: bool = False) -> bool:
+        """Whether the other one offers all that an MTA was shown of this one, and takes messages as large."""
+        told = (SHOWN | {"STARTTLS"} if starttls else SHOWN) & self.keywords.keys()
+        return told <= other.keywords.keys() and (other.size() or inf) >= (self.size() or inf)
+
+    def size(self) -> int:
+        """The largest message that it takes, in bytes (RFC 1870 4); 0: it does not say."""
+        parameter = self.keywords.get("SIZE", "")
+        return int(parameter) if parameter.isdecimal() and len(parameter) <= SIZE_DIGITS_MOST else 0
 
     def ehlo_reply(self, starttls: bool = False, carried: int = 0) -> bytes:
         """The answer to an MTA's EHLO: the keywords of the allow-list, and STARTTLS where the MTA's own may pass.

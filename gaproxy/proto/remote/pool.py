@@ -1,0 +1,171 @@
+"""Connections that carry one session after the other: who may take which, and which must go.
+
+Knows identities, limits and how long each has rested; does not know how one is closed, or what is said on it.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from attrs import define, field, fields, frozen
+
+from gaproxy.proto.asks import Address, Destination, Request
+from gaproxy.proto.patience import SECOND
+from gaproxy.proto.remote.caller import Caller
+
+FRESH_NS = 2 * SECOND  # who has rested no longer is taken without a question
+AGE_LEFT_NS = 5 * SECOND  # who takes one wants to do something with it
+BANNED_NS = 60 * SECOND  # nothing rests at an address where bytes came that nobody had asked for
+BANNED_MOST = 10_000
+
+
+@frozen
+class Limits:
+    """How much may rest, and for how long it is of use: messages of one connection, nanoseconds since it was ready,
+    connections from one source to one address and port, connections in all.
+    """
+
+    messages: int
+    max_age_ns: int
+    per_destination: int
+    total: int
+
+
+@frozen
+class Identity:
+    """All that must agree before a connection that one MTA opened may carry the mail of another one.
+
+    `tls`: who speaks it, and how strictly; `tls_names`: what the certificate had to be good for. `pool`: who shares.
+    """
+
+    source: str
+    address: str
+    port: int
+    host: str | None
+    tls: str
+    tls_names: tuple[str, ...]
+    helo: str
+    pool: str
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """From where to where."""
+        return self.source, self.address, self.port
+
+    def differs_in(self, other: "Identity") -> tuple[str, ...]:
+        """The names of what does not agree."""
+        return tuple(one.name for one in fields(Identity) if getattr(self, one.name) != getattr(other, one.name))
+
+
+def identity(wanted: Request, source: str, destination: Destination) -> Identity:
+    """What this request wants, going from `source` to this destination."""
+    where = (source, destination.address, destination.port, destination.host)
+    return Identity(*where, wanted.tls, wanted.tls_names, wanted.helo, wanted.pool)
+
+
+@define(eq=False)
+class Trunk:
+    """A connection to a remote, and what it has carried.
+
+    `ready_at`: when it first was ready for MAIL (nanoseconds); `messages`: ends of data that it was sent, of
+    `messages_most`; `rests_since`: None while somebody uses it. `unfit`: why it may never rest.
+    """
+
+    caller: Caller
+    identity: Identity
+    ready_at: int
+    messages_most: int
+    unfit: str | None = None
+    uses: int = 1
+    messages: int = 0
+    rests_since: int | None = None
+
+    def has_rested_ns(self, now: int) -> int:
+        """How long it has rested, in nanoseconds."""
+        return now - self.rests_since if self.rests_since is not None else 0
+
+
+@define
+class Pool:
+    """Every connection at rest, of the longest rest first. `limits`: None where none may rest.
+
+    `banned`: (address, port) → until when nothing rests there.
+    """
+
+    limits: Limits | None = None
+    resting: dict[Trunk, None] = field(factory=dict)
+    at: dict[tuple[str, str, int], dict[Trunk, None]] = field(factory=dict)
+    banned: dict[Address, int] = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.resting)
+
+    def __contains__(self, trunk: Trunk) -> bool:
+        return trunk in self.resting
+
+    def refuses(self, trunk: Trunk, now: int) -> str | None:
+        """Why this one may not rest, in one word of the log; None if it may."""
+        if self.limits is None:
+            return "off"
+        if trunk.unfit is not None:
+            return trunk.unfit
+        if trunk.messages >= min(self.limits.messages, trunk.messages_most):
+            return "messages"
+        if now - trunk.ready_at >= self.limits.max_age_ns:
+            return "max_age"
+        return "banned" if self.is_banned(trunk.identity.place[1:], now) else None
+
+    def is_banned(self, place: Address, now: int) -> bool:
+        until = self.banned.get(place)
+        if until is not None and until <= now:
+            del self.banned[place]
+        return place in self.banned
+
+    def put(self, trunk: Trunk, now: int) -> list[Trunk]:
+        """It rests from now on. Returns who must go for it: of its own place, and of all, the longest at rest."""
+        assert self.limits is not None
+        trunk.rests_since = now
+        self.resting[trunk] = None
+        neighbours = self.at.setdefault(trunk.identity.place, {})
+        neighbours[trunk] = None
+        gone = [next(iter(neighbours))] if len(neighbours) > self.limits.per_destination else []
+        if len(self.resting) - len(gone) > self.limits.total:
+            gone.append(next(one for one in self.resting if one not in gone))
+        return gone
+
+    def remove(self, trunk: Trunk) -> None:
+        """It rests no longer; whoever does not rest is passed over."""
+        if trunk in self.resting:
+            del self.resting[trunk]
+            place = trunk.identity.place
+            del self.at[place][trunk]
+            if not self.at[place]:
+                del self.at[place]
+
+    def find(self, wanted: Iterable[Identity], now: int) -> Trunk | None:
+        """The least recently used of those that agree: of the fresh ones, else of all."""
+        agreeing = [trunk for one in wanted for trunk in self.near(one, now) if trunk.identity == one]
+        return min(agreeing, key=lambda one: (is_stale(one, now), one.rests_since or 0), default=None)
+
+    def find_but_for_name(self, wanted: Iterable[Identity], now: int) -> Trunk | None:
+        """One that agrees in all but the EHLO name, which is not known yet."""
+        alike = (trunk for one in wanted for trunk in self.near(one, now) if trunk.identity.differs_in(one) == ("helo",))
+        return next(alike, None)
+
+    def near(self, wanted: Identity, now: int) -> Iterator[Trunk]:
+        """Those of the same place that are young enough."""
+        if self.limits is not None:
+            for trunk in self.at.get(wanted.place, ()):
+                if trunk.ready_at + self.limits.max_age_ns - now >= AGE_LEFT_NS:
+                    yield trunk
+
+    def ban(self, place: Address, now: int) -> list[Trunk]:
+        """Nothing rests at this address and port for a minute. Returns who rests there."""
+        self.banned.pop(place, None)
+        if len(self.banned) >= BANNED_MOST:
+            del self.banned[next(iter(self.banned))]
+        self.banned[place] = now + BANNED_NS
+        return [trunk for trunk in self.resting if trunk.identity.place[1:] == place]
+
+
+def is_stale(trunk: Trunk, now: int) -> bool:
+    """Whether it has rested for so long that it is asked first whether it still stands."""
+    return trunk.has_rested_ns(now) > FRESH_NS

@@ -1,0 +1,493 @@
+"""How whoever asks for a remote gets one, and where a remote goes that is given back. It is a part of the hall.
+
+Knows the pool, the line, and who called whom for whom; does not know any door, nor what a relay says.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from gaproxy.proto import actions, asks
+from gaproxy.proto.asks import Declined, Failed, Opened, Request
+from gaproxy.proto.caretaker import Caretaker
+from gaproxy.proto.config.settings import Settings
+from gaproxy.proto.doors.native_words import spell_place
+from gaproxy.proto.errors import LocalProtocolError
+from gaproxy.proto.patience import SECOND
+from gaproxy.proto.remote.caller import FREED, HELO, Caller
+from gaproxy.proto.remote.dialler import CLEARING, NONE_RESTS, Dialler, Refusals, Way
+from gaproxy.proto.remote.pool import Limits, Pool, Trunk, identity, is_stale
+from gaproxy.proto.seating import Connection, Seat, Seating
+from gaproxy.proto.session import Session
+from gaproxy.throttle.blocks import messages_per_connection, path
+from gaproxy.throttle.governor import Governor
+from gaproxy.throttle.places import Path, Place
+
+FULL = Failed("throttled", "all connections of a limit are in use", retry_ms=1000)
+ENDLESS = 2**53
+LET_GO_AT_ONCE = 16  # connections at rest, where the process has no descriptor left
+
+T = TypeVar("T")
+
+
+class Switchboard:
+    """Everything between `Open` and the remote, and between `GiveBack` and whoever has it next.
+
+    `places`: of diallers and callers, in line or held. `clears`: callers that leave, each for the dialler that has its
+    place then. `users`: callers that are lent, and how their relay is told that others wait.
+    """
+
+    def __init__(self, seating: Seating, caretaker: Caretaker, pool: Pool) -> None:
+        self.seating = seating
+        self.caretaker = caretaker
+        self.pool = pool
+        self.line = Governor()
+        self.refusals = Refusals()
+        self.called = 0
+        self.trunks: dict[Session, Trunk] = {}
+        self.requests: dict[Session, Request] = {}
+        self.places: dict[Session, Place] = {}
+        self.waiting: dict[Place, Dialler] = {}
+        self.freed: list[Trunk] = []
+        self.clears: dict[Session, Dialler] = {}
+        self.users: dict[Session, tuple[Session, Callable[[bool], None]]] = {}
+        self.contended: set[Session] = set()
+        self.stirred: dict[str, None] = {}
+
+    def is_asked_what(self) -> Mapping[type, Callable[[Session, Seat, Any], None]]:
+        """The asks that lead to a remote."""
+        return {
+            asks.Open: self.open,
+            asks.Reuse: self.reuse,
+            asks.Queue: self.queue,
+            asks.Dial: self.dial,
+            asks.Introduce: self.introduce,
+            asks.Tell: self.tell_asker,
+            asks.CallOff: self.call_off,
+            asks.Part: self.part,
+            asks.Replace: self.replace,
+            asks.Retire: self.retire,
+        }
+
+    # From a request to a remote.
+
+    def open(self, session: Session, seat: Seat, ask: asks.Open) -> None:
+        self.begin(session, seat, ask.request)
+
+    def begin(self, asker: Session, seat: Seat, request: Request) -> Dialler:
+        settings = self.caretaker.settings
+        total_ms = int(settings.timeouts["total"] * 1000)
+        dialler = Dialler(request, self.caretaker.policy, total_ms, settings.greeting_5xx)
+        seat.asked = dialler
+        self.seating.sit(dialler, Seat(self.seating.now, asker=asker))
+        self.seating.tell(dialler, dialler.begin)
+        return dialler
+
+    def reuse(self, session: Session, seat: Seat, ask: asks.Reuse) -> None:
+        """One at rest that agrees, or one that was given back a moment ago if nobody waits for it."""
+        dialler, now = asked_by(session, Dialler), self.seating.now
+        request = dialler.request
+        wanted = {identity(request, *way): way for way in ask.ways}
+        if not request.helo:
+            shown = self.pool.find_but_for_name(wanted, now)
+            if shown is not None and shown.caller.outcome is not None:
+                self.seating.tell(dialler, dialler.opened, evolve(shown.caller.outcome, shown=True))
+                return
+        free = [one for one in self.freed if one.identity in wanted and self.nobody_waits_for(one)]
+        trunk = free[0] if free else self.pool.find(wanted, now)
+        if trunk is not None and self.takes(dialler, trunk, wanted[trunk.identity]):
+            return
+        self.say_why_not(request, wanted)
+        self.seating.tell(dialler, dialler.failed, Failed(NONE_RESTS, "nobody rests there"))
+
+    def takes(self, dialler: Dialler, trunk: Trunk, way: Way) -> bool:
+        """Whether its slots, too, can go over to this request."""
+        place = self.line.join(self.path(dialler.request, way), dialler.request.member, self.seating.now)
+        if self.line.hand(self.places[trunk.caller], place):
+            self.connect(dialler, trunk, place)
+            return True
+        self.line.leave(place)
+        return False
+
+    def nobody_waits_for(self, trunk: Trunk) -> bool:
+        return trunk.caller.state == FREED and self.line.next_for(self.places[trunk.caller]) is None
+
+    def connect(self, dialler: Dialler, trunk: Trunk, place: Place) -> None:
+        """This connection is for that request, from now on."""
+        caller, stale = trunk.caller, is_stale(trunk, self.seating.now)
+        self.pool.remove(trunk)
+        self.places[caller] = place
+        self.requests[caller] = dialler.request
+        trunk.uses, trunk.rests_since = trunk.uses + 1, None
+        caller.called = dialler.request.name
+        self.seating.seats[dialler].asked, self.seating.seats[caller].asker = caller, dialler
+        self.seating.gate(caller, caller.take, (stale,))
+
+    def queue(self, session: Session, seat: Seat, ask: asks.Queue) -> None:
+        """A place in every limit; where all are taken, one of somebody who only rests there."""
+        dialler = asked_by(session, Dialler)
+        wanted, held = self.path(dialler.request, (ask.source, ask.destination)), self.places.get(dialler)
+        if held is not None:
+            moved = held.path == wanted or self.line.move(held, wanted)
+            self.seating.tell(dialler, *((dialler.granted,) if moved else (dialler.failed, FULL)))
+            return
+        place = self.line.join(wanted, dialler.request.member, self.seating.now)
+        self.places[dialler], self.waiting[place] = place, dialler
+        self.make_room(dialler, wanted)
+        self.grant()
+        if place in self.waiting and ask.waits:
+            self.stirred.update(dict.fromkeys(place.names))
+            wait_ns = dialler.request.wait_ms * 1_000_000
+            self.seating.patience.wait(place, self.seating.now + wait_ns)
+        elif place in self.waiting:
+            self.withdraw(dialler)
+            self.seating.tell(dialler, dialler.failed, FULL)
+
+    def make_room(self, dialler: Dialler, wanted: Path) -> None:
+        """Let those go that rest in the way: in each limit that is full the one that has rested longest, or nobody."""
+        full = self.line.blocked(wanted)
+        going: dict[Trunk, None] = {}
+        for name in full:
+            trunk = next((one for one in self.pool.resting if name in self.places[one.caller].names), None)
+            if trunk is None:
+                return
+            going[trunk] = None
+        for trunk in going:
+            self.line.leave(self.places.pop(trunk.caller))
+            self.let_go_for(dialler, trunk, "slot_needed")
+
+    def let_go_for(self, dialler: Dialler, trunk: Trunk, reason: str) -> None:
+        """It goes with QUIT; when it has gone, this request has its place."""
+        self.pool.remove(trunk)
+        self.clears[trunk.caller] = dialler
+        self.seating.tell(trunk.caller, trunk.caller.let_go, reason)
+
+    def grant(self) -> None:
+        """Tell whoever has a place now."""
+        for place in self.line.grants():
+            dialler = self.waiting.get(place)
+            if dialler is not None:
+                self.stop_waiting(place)
+                clears = dialler in self.clears.values()
+                self.seating.tell(dialler, dialler.clearing if clears else dialler.granted)
+
+    def stop_waiting(self, place: Place) -> None:
+        if self.waiting.pop(place, None) is not None:
+            self.seating.patience.forget(place)
+            self.stirred.update(dict.fromkeys(place.names))
+
+    def withdraw(self, session: Session) -> None:
+        """Out of the line, or out of its slots."""
+        place = self.places.pop(session, None)
+        if place is not None:
+            self.stop_waiting(place)
+            self.line.leave(place)
+
+    def elapsed(self, place: Place) -> None:
+        """Nobody made room for it in time."""
+        dialler = self.waiting[place]
+        self.withdraw(dialler)
+        self.seating.tell(dialler, dialler.failed, FULL)
+
+    def dial(self, session: Session, seat: Seat, ask: asks.Dial) -> None:
+        seating, caller = self.seating, Caller(ask)
+        rest_ms = self.refusals.rest_ms((ask.source, *caller.place), seating.now)
+        if rest_ms:
+            text = "it refused a connection a moment ago"
+            seating.tell(session, session.failed, Failed("refused", text, retry_ms=rest_ms))
+            return
+        self.called += 2
+        connection = Connection(self.called, seating.now, caller, source=ask.source, connected=False)
+        seating.connections[self.called] = connection
+        seat.asked = caller
+        seating.sit(caller, Seat(seating.now, hears=connection, says=connection, asker=session))
+        seating.order(actions.Connect(self.called, ask.source, caller.place))
+
+    def introduce(self, session: Session, seat: Seat, ask: asks.Introduce) -> None:
+        caller = asked_by(seat.asked, Caller)
+        self.requests[caller] = evolve(self.requests[caller], helo=ask.name, verb=ask.verb)
+        self.seating.tell(caller, caller.introduce_as, ask.verb, ask.name)
+
+    def tell_asker(self, session: Session, seat: Seat, ask: asks.Tell) -> None:
+        """What became of it, to whoever asked. A remote is handed up the line, and may be asked again."""
+        asker, seat.asker = there(seat.asker), None
+        asking = self.seating.seats[asker]
+        if isinstance(ask.outcome, Failed):
+            asking.asked = None
+            after_ms = (self.seating.now - seat.since) // 1_000_000
+            self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
+        elif isinstance(ask.outcome, Opened) and ask.outcome.shown:
+            asking.asked = None
+            self.seating.tell(asker, asker.opened, ask.outcome)
+        else:
+            self.hand_up(session, seat, asker, asking, ask.outcome)
+        if isinstance(session, Dialler):
+            self.seating.unseat(session)
+
+    def hand_up(self, session: Session, seat: Seat, asker: Session, asking: Seat, outcome: Opened | Declined) -> None:
+        caller = asked_by(session if isinstance(session, Caller) else seat.asked, Caller)
+        asking.asked, self.seating.seats[caller].asker = caller, asker
+        if isinstance(session, Dialler):
+            self.requests[caller] = session.request
+            place = self.places.pop(session, None)
+            if place is not None:
+                self.places[caller] = place
+        elif isinstance(outcome, Opened):
+            outcome = self.as_carried(caller, outcome)
+        told = asker.declined if isinstance(outcome, Declined) else asker.opened
+        if isinstance(asker, Dialler):  # at once, for whoever asked it must be known before the remote says more
+            self.seating.gate(asker, told, (outcome,))
+        else:
+            self.seating.tell(asker, told, outcome)
+
+    def as_carried(self, caller: Caller, outcome: Opened) -> Opened:
+        """What it has carried so far, as READY tells it."""
+        trunk = self.trunks.get(caller)
+        if trunk is None:
+            return outcome
+        age_ms = (self.seating.now - trunk.ready_at) // 1_000_000
+        return evolve(outcome, reused=True, uses=trunk.uses, age_ms=age_ms)
+
+    def call_off(self, session: Session, seat: Seat, ask: asks.CallOff) -> None:
+        seat = self.asking_seat(seat)
+        asked, seat.asked = seat.asked, None
+        self.seating.dismiss(asked)
+
+    def part(self, session: Session, seat: Seat, ask: asks.Part) -> None:
+        seat = self.asking_seat(seat)
+        caller, seat.asked = there(seat.asked), None
+        self.seating.seats[caller].asker = None
+        self.seating.tell(caller, caller.part)
+
+    def asking_seat(self, seat: Seat) -> Seat:
+        """Of the two sides of a relay it is one that asked for another remote, whoever of them calls that off."""
+        return self.seating.seats[seat.beside] if seat.asked is None and seat.beside is not None else seat
+
+    # From one session to the next.
+
+    def lend(self, caller: Caller, user: Session, compete: Callable[[bool], None]) -> Trunk:
+        """A relay has it from now on; `compete` tells it that others wait, or do so no longer."""
+        trunk = self.trunks.get(caller)
+        if trunk is None:
+            trunk = self.trunks[caller] = self.new_trunk(caller)
+        self.users[caller] = user, compete
+        self.stirred.update(dict.fromkeys(self.places[caller].names))
+        return trunk
+
+    def new_trunk(self, caller: Caller) -> Trunk:
+        assert caller.outcome is not None
+        request, source = self.requests[caller], caller.outcome.source[0]
+        address, offer = caller.destination.address, caller.outcome.offer
+        most = messages_per_connection(self.caretaker.settings.blocks, source, request.throttle, address)
+        mailmax = offer.mails_left()
+        messages_most = min(ENDLESS if one is None else one for one in (most, mailmax))
+        return Trunk(
+            caller, identity(request, source, caller.destination), self.seating.now, messages_most, unfit(caller)
+        )
+
+    def free(self, caller: Session, connection: Connection, taint: str | None, messages: int) -> None:
+        """A relay gives it back: it goes to whoever is next, to rest, or away."""
+        trunk = self.trunks.get(caller)
+        self.users.pop(caller, None)
+        self.contended.discard(caller)
+        if trunk is None or not self.seating.stands(connection):
+            self.seating.unseat(caller)
+            return
+        connection.session = trunk.caller
+        trunk.messages += messages
+        reason = taint or self.refuses_rest(trunk, connection)
+        if reason is None:
+            self.seating.gate(caller, trunk.caller.free, ())
+            self.freed.append(trunk)
+        else:
+            self.mention("not_kept", trunk, reason)
+            self.seating.tell(caller, trunk.caller.part)
+
+    def refuses_rest(self, trunk: Trunk, connection: Connection) -> str | None:
+        """Why it may carry nobody else, in one word."""
+        if connection.unheard:
+            return "unsolicited"
+        if connection.ended:
+            return "remote_closed"
+        if self.caretaker.stopping:
+            return "drain"
+        if self.is_against_policy(trunk):
+            return "policy_changed"
+        return self.pool.refuses(trunk, self.seating.now)
+
+    def is_against_policy(self, trunk: Trunk) -> bool:
+        one, policy = trunk.identity, self.caretaker.policy
+        return bool(policy.refuses_source(one.source) or policy.refuses_destination(one.address, one.port))
+
+    def settle(self) -> bool:
+        """Once all that came in one segment was heard. Returns whether there was anything to do."""
+        risen, self.seating.risen = self.seating.risen, []
+        freed, self.freed = self.freed, []
+        stirred, self.stirred = self.stirred, {}
+        if not risen and not freed and not stirred:
+            return False
+        for session in risen:
+            self.rise(session)
+        for trunk in freed:
+            if trunk.caller.state == FREED:
+                self.dispose(trunk)
+        self.grant()
+        self.tell_users(stirred)
+        return True
+
+    def rise(self, session: Session) -> None:
+        """Who has left leaves nothing behind: no place, no trunk; and whoever had to wait for that goes on."""
+        self.withdraw(session)
+        self.requests.pop(session, None)
+        self.users.pop(session, None)
+        self.contended.discard(session)
+        trunk = self.trunks.pop(session, None)
+        if trunk is not None:
+            self.pool.remove(trunk)
+        dialler = self.clears.pop(session, None)
+        if dialler is not None and dialler not in self.clears.values() and dialler.state == CLEARING:
+            self.seating.tell(dialler, dialler.granted)
+
+    def dispose(self, trunk: Trunk) -> None:
+        """To whoever is next in line, if it is what he wants; else away, and he has its place; nobody: to rest."""
+        held = self.places[trunk.caller]
+        place = self.line.next_for(held)
+        if place is None:
+            self.rest(trunk)
+            return
+        dialler = self.waiting[place]
+        self.line.hand(held, place)
+        self.stop_waiting(place)
+        if self.wants(dialler, trunk, place):
+            del self.places[dialler]
+            self.connect(dialler, trunk, place)
+        else:
+            del self.places[trunk.caller]
+            self.let_go_for(dialler, trunk, "turn_of_another")
+            self.seating.tell(dialler, dialler.clearing)
+
+    def wants(self, dialler: Dialler, trunk: Trunk, place: Place) -> bool:
+        """Whether this connection is one that the request would have dialled, under the same limits."""
+        request = dialler.request
+        ways = (way for way in dialler.ways() if self.path(request, way) == place.path)
+        return any(identity(request, *way) == trunk.identity for way in ways)
+
+    def rest(self, trunk: Trunk) -> None:
+        for gone in self.pool.put(trunk, self.seating.now):
+            self.seating.tell(gone.caller, gone.caller.let_go, "evicted")
+        self.seating.tell(trunk.caller, trunk.caller.rest)
+
+    def retire(self, session: Session, seat: Seat, ask: asks.Retire) -> None:
+        """It rests no longer. One that speaks out of turn is not the only one of its kind."""
+        trunk = self.trunks[session]
+        self.pool.remove(trunk)
+        self.mention("let_go", trunk, ask.reason)
+        if ask.reason == "unsolicited":
+            for one in self.pool.ban(trunk.identity.place[1:], self.seating.now):
+                self.seating.tell(one.caller, one.caller.let_go, "banned")
+
+    def tell_users(self, stirred: Iterable[str]) -> None:
+        """Whose connections others wait for, or do so no longer."""
+        names = set(stirred)
+        if not names:
+            return
+        for caller, (user, compete) in list(self.users.items()):
+            place = self.places[caller]
+            if names.isdisjoint(place.names):
+                continue
+            waited_for = self.line.waited_for(place)
+            if waited_for != (caller in self.contended):
+                (self.contended.add if waited_for else self.contended.discard)(caller)
+                self.seating.tell(user, compete, waited_for)
+
+    # A remote that is lost before it answered is replaced.
+
+    def replace(self, session: Session, seat: Seat, ask: asks.Replace) -> None:
+        """Another dial to the same address; the slots are those of the one that was lost."""
+        far, caller = self.far_of(session, seat), asked_by(seat.lent, Caller)
+        assert caller.outcome is not None
+        source = caller.outcome.source[0]
+        request = evolve(
+            self.requests[caller], sources=(source,), to=(caller.destination,), reuse="new", fallback=caller.fallback
+        )
+        place = self.places.pop(caller)
+        self.places[self.begin(far, self.seating.seats[far], request)] = place
+
+    def far_of(self, session: Session, seat: Seat) -> Session:
+        """Of a relay's two sides the one that has the remote."""
+        mine = there(seat.hears) is not there(seat.says)
+        return session if mine else there(seat.beside)
+
+    # What the operator changes, or the machine lacks.
+
+    def review(self) -> None:
+        """The settings may be other ones now."""
+        settings = self.caretaker.settings
+        self.pool.limits = limits(settings)
+        for trunk in list(self.pool.resting):
+            if self.pool.limits is None or self.is_against_policy(trunk):
+                self.seating.tell(trunk.caller, trunk.caller.let_go, "policy_changed")
+
+    def make_do(self) -> None:
+        """No descriptor is left: some of those that rest go."""
+        for trunk in list(self.pool.resting)[:LET_GO_AT_ONCE]:
+            self.seating.tell(trunk.caller, trunk.caller.let_go, "exhausted")
+
+    # Words and numbers.
+
+    def path(self, request: Request, way: Way) -> Path:
+        """The limits that such a connection stands under."""
+        source, destination = way
+        return path(self.caretaker.settings.blocks, source, request.throttle, destination.address)
+
+    def mention(self, topic: str, trunk: Trunk, reason: str) -> None:
+        one = trunk.identity
+        told: dict[str, str | int] = {
+            "remote": spell_place(one.address, one.port),
+            "source": one.source,
+            "uses": trunk.uses,
+            "messages": trunk.messages,
+            "reason": reason,
+        }
+        self.seating.mention(topic, told)
+
+    def say_why_not(self, request: Request, wanted: Iterable[Any]) -> None:
+        """For the operator who wants to know everything: in what those that rest at the same place differ."""
+        if not self.seating.verbose:
+            return
+        for one in wanted:
+            near = next(self.pool.near(one, self.seating.now), None)
+            if near is not None:
+                differs = ",".join(near.identity.differs_in(one)) or "slots"
+                remote = spell_place(one.address, one.port)
+                self.seating.mention("not_reused", {"session": request.name, "remote": remote, "differs": differs})
+
+
+def limits(settings: Settings) -> Limits | None:
+    """How much may rest, as the pool counts it."""
+    reuse = settings.reuse
+    if reuse is None:
+        return None
+    return Limits(reuse.messages, round(reuse.max_age_s * SECOND), reuse.per_destination, reuse.total)
+
+
+def unfit(caller: Caller) -> str | None:
+    """Why this connection may never be shared, whatever is said on it."""
+    if caller.fallback:
+        return "fell_back"
+    return "helo" if caller.verb == HELO else None
+
+
+def asked_by(session: Session | None, role: type[T]) -> T:
+    """The session, which is of this role; another one asked what its role cannot ask."""
+    if not isinstance(session, role):
+        raise LocalProtocolError("asked for a partner that is not there")
+    return session
+
+
+def there(one: T | None) -> T:
+    """What an ask needs at this seat; where it is missing the session asked what its role cannot ask."""
+    if one is None:
+        raise LocalProtocolError("asked for a partner that is not there")
+    return one
