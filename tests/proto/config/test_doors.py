@@ -4,14 +4,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from gaproxy.proto.config.settings import (
-    ConfigFaults,
-    DoorSettings,
-    effective_lines,
-    plain_text_warnings,
-    read_settings,
-    read_values,
-)
+from gaproxy.proto.config.reading import ConfigFaults, read_values
+from gaproxy.proto.config.settings import DoorSettings, plain_text_warnings, read_settings
+from gaproxy.proto.config.spelling import effective_lines
 
 NATIVE = 'listen "127.0.0.1:807"; auth_shared_secret "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"\n'
 

@@ -7,13 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaproxy.proto.config.directives import DIRECTIVES, Directive
-from gaproxy.proto.config.settings import (
-    ConfigFaults,
-    Settings,
-    effective_lines,
-    read_settings,
-    read_values,
-)
+from gaproxy.proto.config.reading import ConfigFaults, read_values
+from gaproxy.proto.config.settings import Settings, read_settings
+from gaproxy.proto.config.spelling import effective_lines
 from gaproxy.proto.config.values import ListenAddress, Secret
 
 KEY = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
