@@ -1,19 +1,21 @@
-"""From a text to the value of every directive: knows the tables and what belongs together. Does not know a file.
+"""From a text to the value of every directive: knows the tables. Does not know a file, nor what belongs together.
 
 All faults are told at once. None repeats a word of 32 or more characters, nor one that stands on a line with a secret:
 it may be the secret.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from attrs import Factory, define, evolve
 
-from gaproxy.proto.config.directives import AUTO, DIRECTIVES, NATIVE, Block, Directive, Door
+from gaproxy.proto.config import contradictions
+from gaproxy.proto.config.contradictions import Given, fault_at
+from gaproxy.proto.config.directives import DIRECTIVES, NATIVE, Block, Directive, Door, Entry, Row, Values
 from gaproxy.proto.config.grammar import Fault, Statement, Word, parse
-from gaproxy.proto.config.values import SECRET_LENGTH, ListenAddress
+from gaproxy.proto.config.values import SECRET_LENGTH
 
 
 class ConfigFaults(Exception):
@@ -24,14 +26,10 @@ class ConfigFaults(Exception):
         self.faults = faults
 
 
-Row = Directive | Block | Door
-Values = Mapping[str, Any]  # "listen" or "timeouts connect" → what its kind reads; None where there is none
-Option = tuple[ListenAddress, Mapping[str, Any]]  # of a `Door`: its address, its options
-
 MISSPELLED = re.compile(rf"[A-Za-z_]{{1,{SECRET_LENGTH - 1}}}")  # may be shown where it resembles a directive
 FILE = Word("", 1, 1)  # who owns the outermost statements
 SECRET_NAMES = [row.name for row in DIRECTIVES if isinstance(row, Directive) and row.kind.secret]
-DOORS = [row for row in DIRECTIVES if isinstance(row, Door)]
+ENTRIES = [row for row in DIRECTIVES if isinstance(row, Entry)]
 KNOWN_NAMES = {row.name for row in DIRECTIVES} | {
     row.name for block in DIRECTIVES if not isinstance(block, Directive) for row in block.directives
 }
@@ -42,12 +40,13 @@ def read_values(text: str) -> tuple[Values, tuple[Fault, ...]]:
     statements, grammar_faults = parse(text)
     reading = _Reading(lines_with_secrets(statements), [_without_unknown_name(fault) for fault in grammar_faults])
     names = {statement.name.text for statement in statements}
-    reading.needs_native = NATIVE in names or names.isdisjoint(door.name for door in DOORS)
+    reading.needs_native = NATIVE in names or names.isdisjoint(row.name for row in ENTRIES if isinstance(row, Door))
     reading.read_level(statements, DIRECTIVES, FILE)
-    reading.blame_lonely_key(statements)
+    whole = contradictions.Reading(reading.values, reading.places, reading.entries)
+    reading.faults += contradictions.faults(whole)
     if reading.faults:
         raise ConfigFaults(tuple(sorted(reading.faults)))
-    return reading.values, tuple(sorted(reading.warnings))
+    return reading.values, tuple(sorted([*reading.warnings, *contradictions.doubts(whole)]))
 
 
 @define
@@ -55,6 +54,7 @@ class _Reading:
     """The file as far as it has been read. `owner` is the name of the block that is being read, or FILE.
 
     `needs_native`: what the native door requires must be there, for there is one, or no door at all.
+    `places`: where what was given stands, by the same names as `values`.
     """
 
     lines_with_secrets: frozenset[int]
@@ -62,20 +62,22 @@ class _Reading:
     needs_native: bool = True
     warnings: list[Fault] = Factory(list)
     values: dict[str, Any] = Factory(dict)
+    places: dict[str, Word] = Factory(dict)
+    entries: dict[str, list[Given]] = Factory(dict)
 
     def read_level(self, statements: Iterable[Statement], rows: Sequence[Row], owner: Word) -> None:
         given = self._by_name(statements, rows, owner)
         for row in rows:
             if isinstance(row, Block):
                 self._read_block(row, given[row.name])
-            elif isinstance(row, Door):
-                self._read_doors(row, given[row.name])
+            elif isinstance(row, Entry):
+                self._read_entries(row, given[row.name])
             else:
                 self._read_directive(row, given[row.name], owner)
 
     def _by_name(self, statements: Iterable[Statement], rows: Sequence[Row], owner: Word) -> dict[str, list[Statement]]:
         given: dict[str, list[Statement]] = {row.name: [] for row in rows}
-        repeating = {row.name for row in rows if isinstance(row, Door) or (isinstance(row, Directive) and row.repeats)}
+        repeating = {row.name for row in rows if isinstance(row, Entry) or (isinstance(row, Directive) and row.repeats)}
         for statement in statements:
             name = statement.name
             if name.quoted or name.text not in given:
@@ -88,38 +90,26 @@ class _Reading:
         return given
 
     def _read_block(self, block: Block, given: list[Statement]) -> None:
-        if not given and block.optional:
-            self.values.update({f"{block.name} {row.name}": None for row in block.directives})
-            return
         statement = given[0] if given else Statement(Word(block.name, 1, 1), block=())
-        if not statement.broken and (statement.items or statement.block is None):
-            self._blame(statement.name, block.name, "takes a block in { } and nothing before it")
+        off = block.switch and [word.text for item in statement.items for word in item] == ["no"]
+        if (not given and block.optional) or (off and statement.block is None):
+            self.values.update({f"{block.name} {row.name}": None for row in block.directives})
+        elif not statement.broken and (statement.items or statement.block is None):
+            switch = ", or no in its place" if block.switch else ""
+            self._blame(statement.name, block.name, f"takes a block in {{ }} and nothing before it{switch}")
         else:
             self.read_level(statement.block or (), block.directives, statement.name)
 
-    def _read_doors(self, door: Door, given: list[Statement]) -> None:
-        taken, found = list(self.values[NATIVE] or ()), []
+    def _read_entries(self, entry: Entry, given: list[Statement]) -> None:
+        row, found = Directive(entry.name, entry.kind, entry.help), []
         for statement in given:
-            row = Directive(door.name, door.kind, door.help)
-            place = None if statement.broken else self._read_statement(row, evolve(statement, block=None), door.name)
-            if place is not None and place in taken:
-                self._blame(statement.items[0][0], door.name, "the same address as an earlier one")
-            taken.append(place)
-            self.read_level(statement.block or (), door.directives, statement.name)
-            options = {row.name: self.values.pop(_path(statement.name, row.name)) for row in door.directives}
-            self._blame_options(statement, options)
-            found.append((place, options))
-        self.values[door.name] = tuple(found)
-
-    def _blame_options(self, statement: Statement, options: Mapping[str, Any]) -> None:
-        """Options that only mean something beside others."""
-        opaque = options["relay"] == "opaque"
-        for each in statement.block or ():
-            name = each.name.text
-            if opaque and name in ("starttls", "level"):
-                self._blame(each.name, _path(statement.name, name), "means nothing with relay opaque")
-            elif name == "level" and options["starttls"] != "proxy":
-                self._blame(each.name, _path(statement.name, name), "needs starttls proxy")
+            bare = evolve(statement, block=None)
+            value = None if statement.broken else self._read_statement(row, bare, entry.name)
+            self.read_level(statement.block or (), entry.directives, statement.name)
+            options = {option.name: self.values.pop(_path(statement.name, option.name)) for option in entry.directives}
+            found.append(Given(statement, value, options))
+        self.entries[entry.name] = found
+        self.values[entry.name] = tuple((one.value, one.options) for one in found)
 
     def _read_directive(self, row: Directive, given: list[Statement], owner: Word) -> None:
         path = _path(owner, row.name)
@@ -128,6 +118,7 @@ class _Reading:
             if row.required and (self.needs_native or owner is not FILE):
                 self._blame(owner, path, f"is missing; it takes {row.kind.allowed}")
             return
+        self.places[path] = given[0].name
         values: list[Any] = []
         for statement in given:
             value = None if statement.broken else self._read_statement(row, statement, path)
@@ -160,18 +151,11 @@ class _Reading:
             self._blame(word, path, f"found {found}; allowed: {row.kind.allowed}")
             return None
         if doubt := row.kind.doubt(word.text):
-            self.warnings.append(Fault(word.line, word.column, path, doubt))
+            self.warnings.append(fault_at(word, path, doubt))
         return value
 
-    def blame_lonely_key(self, statements: Iterable[Statement]) -> None:
-        """A key is of no use without the certificate that it belongs to."""
-        names = {statement.name.text: statement.name for statement in statements}
-        lonely = "tls_certificate" not in names or self.values["tls_certificate"] == AUTO
-        if lonely and self.values["tls_key"] is not None:
-            self._blame(names["tls_key"], "tls_key", "stands without its certificate: tls_certificate must name a file")
-
     def _blame(self, word: Word, path: str, text: str) -> None:
-        self.faults.append(Fault(word.line, word.column, path, text))
+        self.faults.append(fault_at(word, path, text))
 
     def _blame_unknown(self, name: Word, known: list[str], owner: Word) -> None:
         where = "" if owner is FILE else f" in {owner.text}"
@@ -181,9 +165,9 @@ class _Reading:
         nearest = _nearest(name.text, known)
         found = f'"{name.text}"' if nearest and MISSPELLED.fullmatch(name.text) else self._shown(name)
         advice = f'did you mean "{nearest}"?' if nearest else f"known are {', '.join(known)}"
-        for door in DOORS:
-            if name.text in [option.name for option in door.directives]:
-                advice = f"it is an option of {door.name}"
+        for entry in ENTRIES:
+            if name.text in [option.name for option in entry.directives]:
+                advice = f"it is an option of {entry.name}"
         self._blame(name, owner.text, f"found {found}, which is no directive{where}; {advice}")
 
     def _shown(self, word: Word) -> str:

@@ -6,10 +6,20 @@ from typing import Any
 
 from attrs import frozen
 
-from gaproxy.proto.config.directives import NATIVE, PROXY_PROTOCOL, TIMEOUTS, TOTALS
+from gaproxy.proto.config.directives import (
+    CLUSTER,
+    NATIVE,
+    PROXY_PROTOCOL,
+    REUSE,
+    THROTTLE,
+    TIMEOUTS,
+    TOTALS,
+    Values,
+)
 from gaproxy.proto.config.grammar import Fault
-from gaproxy.proto.config.reading import Values, read_values
+from gaproxy.proto.config.reading import read_values
 from gaproxy.proto.config.values import ListenAddress, Network, Secret, read_duration_s
+from gaproxy.throttle.blocks import Block, Blocks
 
 
 @frozen
@@ -18,6 +28,7 @@ class DoorSettings:
 
     `tls`, of doors that are not native: who speaks TLS with the remote. `mta`: the MTA itself; `may` and `encrypt`: we,
     where it can be had or in any case; `opaque`: whoever likes, we only carry bytes.
+    `pool`: whose connections its clients share. `messages_per_turn`: None is no bound.
     """
 
     directive: str
@@ -25,6 +36,19 @@ class DoorSettings:
     address: tuple[str, int]
     allow_from: tuple[Network, ...] | None = None
     tls: str = ""
+    pool: str = CLUSTER
+    messages_per_turn: int | None = None
+
+
+@frozen
+class Reuse:
+    """Which connections rest, and how many (`per_destination`: of one source, address and port)."""
+
+    idle_s: float
+    max_age_s: float
+    messages: int
+    per_destination: int
+    total: int
 
 
 @frozen
@@ -34,7 +58,7 @@ class Settings:
     `secrets`: the current one, then the previous. `timeouts`: name → seconds.
 
     `tls_certificate`: a file, AUTO, or None: AUTO where it can be had. `source_ips`: None is any local address.
-    `remote_deny`: beyond the addresses that are denied anyway.
+    `remote_deny`: beyond the addresses that are denied anyway. `reuse`: None: no connection rests.
     """
 
     doors: tuple[DoorSettings, ...]
@@ -51,6 +75,8 @@ class Settings:
     remote_deny: tuple[Network, ...]
     remote_allow: tuple[Network, ...]
     greeting_5xx: str
+    reuse: Reuse | None
+    blocks: Blocks
     connections_max: int
     connections_per_client: int
     unauthenticated_total: int
@@ -79,11 +105,9 @@ def plain_text_warnings(settings: Settings) -> Iterator[str]:
 def _compose(values: Values) -> Settings:
     secrets = (values["auth_shared_secret"], values["auth_shared_secret_previous"])
     directory = values["capture directory"]
-    listeners = values[NATIVE] or ()
-    native = tuple(DoorSettings(NATIVE, one.name, one.address) for one in listeners)
     return Settings(
-        doors=native + tuple(_compose_door(PROXY_PROTOCOL, *one) for one in values[PROXY_PROTOCOL]),
-        listeners=listeners,
+        doors=_compose_doors(values),
+        listeners=values[NATIVE] or (),
         allow_from=values["allow_from"],
         secrets=tuple(secret for secret in secrets if secret is not None),
         tls_certificate=values["tls_certificate"],
@@ -96,6 +120,8 @@ def _compose(values: Values) -> Settings:
         remote_deny=values["remote_deny"] or (),
         remote_allow=values["remote_allow"] or (),
         greeting_5xx=values["greeting_5xx"],
+        reuse=_compose_reuse(values),
+        blocks=Blocks(tuple(_compose_block(*one) for one in values[THROTTLE])),
         connections_max=values["connections max"],
         connections_per_client=values["connections per_client"],
         unauthenticated_total=values["unauthenticated total"],
@@ -105,12 +131,41 @@ def _compose(values: Values) -> Settings:
     )
 
 
-def _compose_door(directive: str, place: ListenAddress, options: Mapping[str, Any]) -> DoorSettings:
+def _compose_doors(values: Values) -> tuple[DoorSettings, ...]:
+    """The native ones first. A turn that is not given is one message there, and without a bound elsewhere."""
+    turn = values["messages_per_turn"]
+    native_turn = 1 if turn is None else turn
+    listeners = values[NATIVE] or ()
+    return (
+        *(DoorSettings(NATIVE, one.name, one.address, messages_per_turn=native_turn or None) for one in listeners),
+        *(_compose_door(PROXY_PROTOCOL, place, options, turn or None) for place, options in values[PROXY_PROTOCOL]),
+    )
+
+
+def _compose_door(
+    directive: str, place: ListenAddress, options: Mapping[str, Any], messages_per_turn: int | None
+) -> DoorSettings:
     if options["relay"] == "opaque":
         tls = "opaque"
     else:
         tls = (options["level"] or "may") if options["starttls"] == "proxy" else "mta"
-    return DoorSettings(directive, place.name, place.address, options["allow_from"], tls)
+    pool = options["pool"] or CLUSTER
+    return DoorSettings(directive, place.name, place.address, options["allow_from"], tls, pool, messages_per_turn)
+
+
+def _compose_reuse(values: Values) -> Reuse | None:
+    given = [values[f"{REUSE} {name}"] for name in ("idle", "max_age", "messages", "per_destination", "total")]
+    return None if None in given else Reuse(*given)
+
+
+def _compose_block(name: str, options: Mapping[str, Any]) -> Block:
+    return Block(
+        name,
+        options["source"] or (),
+        options["remote"] or (),
+        options["max_connections"],
+        options["messages_per_connection"],
+    )
 
 
 def _compose_timeouts(values: Values) -> dict[str, float]:

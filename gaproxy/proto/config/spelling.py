@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gaproxy.proto.config.directives import DIRECTIVES, Directive, Door
-from gaproxy.proto.config.reading import Row, Values
-from gaproxy.proto.config.values import ListenAddress
+from gaproxy.proto.config.directives import DIRECTIVES, Directive, Entry, Row, Values
 
 
 def effective_lines(values: Values) -> tuple[str, ...]:
@@ -16,20 +14,20 @@ def effective_lines(values: Values) -> tuple[str, ...]:
 def _spell(row: Row, values: Values) -> list[str]:
     if isinstance(row, Directive):
         return _spell_directive(row, values[row.name])
-    if isinstance(row, Door):
-        return [line for place, options in values[row.name] for line in _spell_door(row, place, options)] or [
+    if isinstance(row, Entry):
+        return [line for value, options in values[row.name] for line in _spell_entry(row, value, options)] or [
             f"# {row.name}: none"
         ]
     inner = [(each, values[f"{row.name} {each.name}"]) for each in row.directives]
     if all(value is None for _, value in inner):
-        return [f"# {row.name}: none"]
+        return [f"{row.name} no" if row.switch else f"# {row.name}: none"]
     lines = [f"    {line}" for each, value in inner for line in _spell_directive(each, value)]
     return [f"{row.name} {{", *lines, "}"]
 
 
-def _spell_door(row: Door, place: ListenAddress, options: Mapping[str, Any]) -> list[str]:
+def _spell_entry(row: Entry, value: Any, options: Mapping[str, Any]) -> list[str]:
     lines = [f"    {line}" for each in row.directives for line in _spell_directive(each, options[each.name])]
-    return [f"{row.name} {row.kind.spell(place)} {{", *lines, "}"]
+    return [f"{row.name} {row.kind.spell(value)} {{", *lines, "}"]
 
 
 def _spell_directive(row: Directive, value: Any) -> list[str]:
