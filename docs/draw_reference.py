@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gaproxy import __version__
 from gaproxy.cli.main import VERBS, Parser
-from gaproxy.proto.config.directives import DIRECTIVES, Block, Directive, Door
+from gaproxy.proto.config.directives import DIRECTIVES, Block, Directive, Door, Entry
 from gaproxy.proto.config.values import Kind
 from gaproxy.proto.doors import admission, haproxy_words, native
 from gaproxy.proto.patience import HOUSE_S
@@ -185,7 +185,9 @@ def shared_kinds() -> dict[str, Kind]:
 
 
 def allowed(kind: Kind) -> str:
-    return f"{kind.allowed}{'; several, with commas' if kind.listed else ''}"
+    """What the kind allows; what a fault shows in quotes is literal here."""
+    told = re.sub(r'"([^"]*)"', r"`\1`", kind.allowed)
+    return f"{told}{'; several, with commas' if kind.listed else ''}"
 
 
 def takes(row: Directive) -> str:
@@ -208,12 +210,17 @@ def helped(row: Directive) -> str:
     return "; ".join([row.help, *more])
 
 
-def beginning(row: Block | Door) -> tuple[str, str, str]:
+def beginning(row: Block | Entry) -> tuple[str, str, str]:
     """How a directive with braces begins, what it takes, its default."""
     if isinstance(row, Block):
-        return f"`{row.name} {{ … }}`", "a block", "none" if row.optional else "as below"
-    takes = "an address, and a block where an option is wanted"
-    return f'`{row.name} "ip:port" {{ … }}`', takes, "none; may be given several times"
+        takes = "a block, or `no`" if row.switch else "a block"
+        return f"`{row.name} {{ … }}`", takes, "none" if row.optional else "as below"
+    takes = (
+        "an address, and a block where an option is wanted"
+        if isinstance(row, Door)
+        else f"{allowed(row.kind)}; and a block"
+    )
+    return f'`{row.name} "{row.unit}" {{ … }}`', takes, "none; may be given several times"
 
 
 def directive_rows() -> Iterator[tuple[str, str, str, str]]:

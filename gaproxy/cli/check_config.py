@@ -3,7 +3,9 @@
 import sys
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 
-from gaproxy.proto.config.settings import ConfigFaults, Values, effective_lines, read_values
+from gaproxy.proto.config.directives import Values
+from gaproxy.proto.config.reading import ConfigFaults, read_values
+from gaproxy.proto.config.spelling import effective_lines
 from gaproxy.sockets.files import read_config
 
 

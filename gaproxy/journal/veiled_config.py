@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from gaproxy.proto.config.grammar import TOKEN, Statement, Word, parse
-from gaproxy.proto.config.settings import KNOWN_NAMES, SECRET_NAMES, lines_with_secrets
+from gaproxy.proto.config.reading import KNOWN_NAMES, SECRET_NAMES, lines_with_secrets
 from gaproxy.proto.config.values import SECRET_LENGTH
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaproxy.journal.veiled_config import without_secrets
-from gaproxy.proto.config.settings import ConfigFaults, read_values
+from gaproxy.proto.config.reading import ConfigFaults, read_values
 
 SECRET = "Zq7vXk2WmT9bRn4cYd8fHj3gLp6sQw5eUx1a"  # 36 characters, like no directive
 

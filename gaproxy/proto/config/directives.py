@@ -3,6 +3,9 @@
 The parser of values, `check-config` and the reference page are made from this table.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from attrs import frozen
 
 from gaproxy.proto.config.values import (
@@ -10,11 +13,15 @@ from gaproxy.proto.config.values import (
     DURATION,
     LISTEN_ADDRESS,
     NETWORKS,
+    POOL_NAME,
     PORTS,
     SECRET,
     SIZE,
+    SOURCES,
     STRING,
     SWITCH,
+    THROTTLE_NAME,
+    TURN,
     Kind,
     choice,
 )
@@ -41,31 +48,39 @@ class Directive:
 
 @frozen
 class Block:
-    """A directive whose values stand in braces, each under its own name. `optional`: absent unless given."""
+    """A directive whose values stand in braces, each under its own name.
+
+    `optional`: absent unless given. `switch`: `no` in place of the braces turns it off.
+    """
 
     name: str
     help: str
     directives: tuple[Directive, ...]
     optional: bool = False
+    switch: bool = False
 
 
 @frozen
-class Door:
-    """A place to listen at, by another protocol than ours: an address, and its options in braces where there are any.
-
-    One for each place. Behind its name `directives` are its options.
-    """
+class Entry:
+    """A directive that is given once for each thing that it names: its value, and its options in braces."""
 
     name: str
     kind: Kind
     help: str
     directives: tuple[Directive, ...]
+    unit: str = ""
+
+
+@frozen
+class Door(Entry):
+    """An entry that is a place to listen at, by another protocol than ours."""
 
 
 def _timeout(name: str, default: str | None, help: str, section: str = "", without: str = "none") -> Directive:
     return Directive(name, DURATION, help, default, without, unit="seconds", section=section)
 
 
+CLUSTER = "cluster"  # the pool of everybody
 AUTO = "auto"  # as a tls_certificate: one of our own making
 
 TOTALS = {"total": "60s", "total_greeting": "25s"}
@@ -102,8 +117,13 @@ TIMEOUTS = (
 
 NATIVE = "listen"
 PROXY_PROTOCOL = "listen_proxy_protocol"
+REUSE = "reuse_connections"
+THROTTLE = "throttle"
 
-DIRECTIVES: tuple[Directive | Block | Door, ...] = (
+Row = Directive | Block | Entry
+Values = Mapping[str, Any]  # "listen" or "timeouts connect" → what its kind reads; None where there is none
+
+DIRECTIVES: tuple[Row, ...] = (
     Directive(
         NATIVE,
         LISTEN_ADDRESS,
@@ -143,7 +163,14 @@ DIRECTIVES: tuple[Directive | Block | Door, ...] = (
                 "follow the SMTP dialogue, or carry bytes and count them",
                 "smtp",
             ),
+            Directive(
+                "pool",
+                POOL_NAME,
+                "clients share connections with whoever has the same pool; at `listen` an MTA names its own",
+                without=CLUSTER,
+            ),
         ),
+        unit="ip:port",
     ),
     Directive("allow_from", NETWORKS, "clients that may connect; others are closed at once", "127.0.0.0/8, ::1/128"),
     Directive("auth_shared_secret", SECRET, "the secret that proxy and MTAs share", unit="characters", required=True),
@@ -182,6 +209,53 @@ DIRECTIVES: tuple[Directive | Block | Door, ...] = (
         choice("word", next="next", fail="fail"),
         "what a remote's 5xx greeting does: try the next address, or fail the request",
         "fail",
+    ),
+    Block(
+        REUSE,
+        "connections to remotes that are held open behind a session, for whoever asks for the same one next; `no` in "
+        "place of the block: none is held",
+        (
+            Directive("idle", DURATION, "how long one rests", "30s", unit="seconds"),
+            Directive("max_age", DURATION, "from its dial on; none is taken in its last 5 s", "10m", unit="seconds"),
+            Directive("messages", COUNT, "that one carries in all", "100", unit="messages"),
+            Directive("per_destination", COUNT, "at rest, of one source, address and port", "20", unit="connections"),
+            Directive("total", COUNT, "at rest; beyond it the idlest goes", "5000", unit="connections"),
+        ),
+        switch=True,
+    ),
+    Entry(
+        THROTTLE,
+        THROTTLE_NAME,
+        "the operator's limits of what MTAs name at OPEN (`throttle=`): the name itself, `*.` all below it, `[*.]` "
+        "both, `*` any name, or none; each name has limits of its own; of the blocks that match the most specific "
+        "holds alone: one that lists the source before one of any, then the name itself, then its longest ending",
+        (
+            Directive(
+                "source", SOURCES, "addresses to leave from, which share one limit; `*`: all share one", without="each"
+            ),
+            Directive(
+                "remote",
+                NETWORKS,
+                "a block of another sort: remotes in these networks share one limit, whatever the name and the source, "
+                "beside those of the name; the block's own name is a label",
+            ),
+            Directive("max_connections", COUNT, "dialled, in use and at rest", unit="connections"),
+            Directive(
+                "messages_per_connection",
+                COUNT,
+                f"that one connection carries, where `{REUSE} {{ messages }}` is not lower",
+                unit="messages",
+            ),
+        ),
+        unit="name",
+    ),
+    Directive(
+        "messages_per_turn",
+        TURN,
+        "how many messages a session may send while another MTA waits for its connection; a value given holds at every "
+        "door",
+        without="1 at `listen`, off elsewhere",
+        unit="messages",
     ),
     Block(
         "connections",

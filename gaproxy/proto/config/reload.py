@@ -6,7 +6,8 @@ Knows no order and no file; the hall carries it out.
 from attrs import define
 
 from gaproxy.proto.config.grammar import Fault
-from gaproxy.proto.config.settings import ConfigFaults, Settings, read_settings
+from gaproxy.proto.config.reading import ConfigFaults
+from gaproxy.proto.config.settings import Settings, read_settings
 
 
 @define

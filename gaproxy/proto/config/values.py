@@ -12,6 +12,9 @@ Network = IPv4Network | IPv6Network
 SECRET_LENGTH = 32  # the least that GreenArrow's documentation allows
 HIGHEST_PORT = 65535
 LONGEST_S = 24 * 3600.0
+TURN_MESSAGES_MOST = 1000
+OFF = 0  # what `off` is read as where a number may stand
+POOL_CHARACTERS = 64  # as at the native door
 UNITS_MS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 UNITS_BYTES = {"m": 1 << 20, "k": 1 << 10}
 
@@ -19,6 +22,10 @@ NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 DURATION_WORD = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h)")
 SIZE_WORD = re.compile(r"([1-9][0-9]{0,8})([km])")
 PREFIX = re.compile(r"[0-9]{1,3}")
+POOL = re.compile(rf"[!-~]{{1,{POOL_CHARACTERS}}}")
+PATTERN = re.compile(
+    r"\* | (?:\*\. | \[\*\.\])? (?=.{1,253}\Z) [a-z0-9_-]+ (?:\. [a-z0-9_-]+)*", re.ASCII | re.IGNORECASE | re.VERBOSE
+)
 PLACE = re.compile(r"(?:\[([^][]+)\]|([^:]+)):([0-9]+)")
 
 
@@ -121,6 +128,33 @@ def read_listen_address(text: str) -> ListenAddress:
     return ListenAddress(text, (str(address), read_port(port)))
 
 
+def read_source(text: str) -> str:
+    """An address as `ipaddress` spells it, or `*`. IPv4 in the disguise of IPv6 is no address to leave from."""
+    if text == "*":
+        return text
+    address = ip_address(text)
+    if "%" in text or (address.version == 6 and address.ipv4_mapped):
+        raise ValueError(text)
+    return str(address)
+
+
+def read_pattern(text: str) -> str:
+    """A name of a `throttle` block in lower case, wildcards and all."""
+    return _match(PATTERN, text).group().lower()
+
+
+def read_turn(text: str) -> int:
+    if text == "off":
+        return OFF
+    messages = read_count(text)
+    _within(messages, 1, TURN_MESSAGES_MOST)
+    return messages
+
+
+def read_pool(text: str) -> str:
+    return _match(POOL, text).group()
+
+
 def read_secret(text: str) -> Secret:
     if not (text.isascii() and text.isprintable()):
         raise ValueError
@@ -198,6 +232,22 @@ SECRET = Kind(
     secret=True,
 )
 STRING = Kind("string", "a string that is not empty", read_string, lambda text: f'"{text}"')
+SOURCES = Kind("sources", 'IP addresses, such as 192.0.2.1 or 2001:db8::1; or "*" alone', read_source, listed=True)
+THROTTLE_NAME = Kind(
+    "throttle name",
+    'a name, such as "gmail.com", "*.gmail.com" or "[*.]gmail.com", or "*"',
+    read_pattern,
+    lambda name: f'"{name}"',
+)
+TURN = Kind(
+    "messages per turn",
+    f"a whole number from 1 to {TURN_MESSAGES_MOST}, or off",
+    read_turn,
+    lambda messages: "off" if messages == OFF else str(messages),
+)
+POOL_NAME = Kind(
+    "pool", f"a name of 1 to {POOL_CHARACTERS} visible ASCII characters", read_pool, lambda name: f'"{name}"'
+)
 COUNT = Kind("count", "a whole number from 1 to 999999999", read_count)
 DURATION = Kind("duration", "250ms, 30s, 5m or 1h and the like, at most 24h", read_duration_s, spell_duration)
 SIZE = Kind("size", "64k, 4m and the like", read_size_bytes, spell_size)

@@ -4,14 +4,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from gaproxy.proto.config.settings import (
-    ConfigFaults,
-    DoorSettings,
-    effective_lines,
-    plain_text_warnings,
-    read_settings,
-    read_values,
-)
+from gaproxy.proto.config.reading import ConfigFaults, read_values
+from gaproxy.proto.config.settings import DoorSettings, plain_text_warnings, read_settings
+from gaproxy.proto.config.spelling import effective_lines
 
 NATIVE = 'listen "127.0.0.1:807"; auth_shared_secret "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"\n'
 
@@ -134,13 +129,14 @@ def test_the_effective_values_are_a_file_that_means_the_same(text):
 
 
 def test_what_a_door_has_not_been_told_is_a_comment():
-    assert effective_lines(read_values("listen_proxy_protocol 127.0.0.1:5000")[0])[:7] == (
+    assert effective_lines(read_values("listen_proxy_protocol 127.0.0.1:5000")[0])[:8] == (
         "# listen: none",
         'listen_proxy_protocol "127.0.0.1:5000" {',
         "    # allow_from: as for all doors",
         "    # starttls: mta",
         "    # level: may",
         "    relay smtp",
+        "    # pool: cluster",
         "}",
     )
 

@@ -7,13 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaproxy.proto.config.directives import DIRECTIVES, Directive
-from gaproxy.proto.config.settings import (
-    ConfigFaults,
-    Settings,
-    effective_lines,
-    read_settings,
-    read_values,
-)
+from gaproxy.proto.config.reading import ConfigFaults, read_values
+from gaproxy.proto.config.settings import Settings, read_settings
+from gaproxy.proto.config.spelling import effective_lines
 from gaproxy.proto.config.values import ListenAddress, Secret
 
 KEY = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
@@ -263,7 +259,7 @@ def test_one_fault_is_told_once_with_its_place(text):
     assert value(text) == HOSTILE[text]
 
 
-@pytest.mark.parametrize("name", ["listen_smtp", "throttle", "user", "resolver"])
+@pytest.mark.parametrize("name", ["listen_smtp", "throttle_reconciliation", "user", "resolver"])
 def test_what_a_later_version_knows_is_unknown_today(name):
     assert value(f"{name} x").startswith(f'2:1: found "{name}", which is no directive; ')
 
@@ -350,6 +346,8 @@ def test_what_is_absent_is_told_as_a_comment():
         "# source_ips: any local address",
         "# remote_deny: only addresses that are not public",
         "# remote_allow: none",
+        "# throttle: none",
+        "# messages_per_turn: 1 at `listen`, off elsewhere",
         "    # total: 60s, and 25s at `listen_proxy_protocol`",
         "# capture: none",
     ]

@@ -1,0 +1,1 @@
+"""Who may begin what, and when: numbers and names only."""
