@@ -1,1 +1,1 @@
-"""Who may begin what, and when: numbers and names only."""
+"""Limits and turns: numbers and names, and time only as an argument. Knows nothing of the house, nor of mail."""
