@@ -42,12 +42,16 @@ class Door:
     guarded: bool = False
 
 
-DOORS: Mapping[str, Door] = {
-    NATIVE: Door(lambda keys, door, event: NativeDoor(keys, event.client, event.entropy, door.messages_per_turn), guarded=True),
-    PROXY_PROTOCOL: Door(
-        lambda keys, door, event: HaproxyDoor((door.name, door.address), event.client, event.entropy, door.tls, door.pool, door.messages_per_turn)
-    ),
-}
+def native_door(keys: Keys, door: DoorSettings, event: events.Accepted) -> NativeDoor:
+    return NativeDoor(keys, event.client, event.entropy, door.messages_per_turn)
+
+
+def haproxy_door(keys: Keys, door: DoorSettings, event: events.Accepted) -> HaproxyDoor:
+    listener = (door.name, door.address)
+    return HaproxyDoor(listener, event.client, event.entropy, door.tls, door.pool, door.messages_per_turn)
+
+
+DOORS: Mapping[str, Door] = {NATIVE: Door(native_door, guarded=True), PROXY_PROTOCOL: Door(haproxy_door)}
 """By the directive of the listener."""
 
 

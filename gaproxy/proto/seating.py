@@ -17,8 +17,8 @@ from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.patience import HOUSE_S, SECOND, Patience
 from gaproxy.proto.report.log import note
 from gaproxy.proto.report.repeats import Repeats
-from gaproxy.throttle.places import Place
 from gaproxy.proto.session import ACCEPT, AT_ONCE, FORMER, Cut, Departure, Session
+from gaproxy.throttle.places import Place
 
 UNHEARD_BYTES_MOST = 64 * 1024
 UNHEARD_BYTES_MOST_OF_A_STRANGER = 4096

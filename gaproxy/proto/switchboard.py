@@ -300,9 +300,10 @@ class Switchboard:
         if reason is None:
             self.seating.gate(caller, trunk.caller.free, ())
             self.freed.append(trunk)
-        else:
+            return
+        if self.pool.limits is not None:
             self.mention("not_kept", trunk, reason)
-            self.seating.tell(caller, trunk.caller.part)
+        self.seating.tell(caller, trunk.caller.part)
 
     def refuses_rest(self, trunk: Trunk, connection: Connection) -> str | None:
         """Why it may carry nobody else, in one word."""

@@ -100,7 +100,7 @@ UNASKED = {
     "returned": (),
     "part": (),
     "early": (),
-    "relayed": ("dot", 0, None),
+    "relayed": ("dot", 0, None, False),
 }
 
 

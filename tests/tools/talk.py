@@ -19,6 +19,7 @@ allow_from 127.0.0.0/8
 auth_shared_secret "{SECRET}"
 remote_allow 192.0.2.0/24, 2001:db8::/32
 remote_ports 25, 465
+reuse_connections no
 """
 CERTIFICATE = "cd" * 32  # its fingerprint
 START_NS = 1_000 * SECOND

@@ -68,9 +68,7 @@ class NativeDoor(Session):
         LEFT: State(),
     }
 
-    def __init__(
-        self, keys: Keys, client: tuple[str, int], entropy: bytes, mails_per_turn: int | None = None
-    ) -> None:
+    def __init__(self, keys: Keys, client: tuple[str, int], entropy: bytes, mails_per_turn: int | None = None) -> None:
         super().__init__(WAITING)
         self.mails_per_turn = mails_per_turn
         self.keys = keys

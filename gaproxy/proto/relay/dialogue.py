@@ -54,6 +54,9 @@ class NearSide(Side, Protocol):
     def turn_from_remote(self) -> None:
         """The remote is lost."""
 
+    def carry(self) -> None:
+        """What the MTA sends now passes by the machine."""
+
     def depart(self, reason: str) -> None:
         """The MTA's connection is closed by us."""
 

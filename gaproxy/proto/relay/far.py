@@ -6,7 +6,6 @@ from typing import ClassVar
 from gaproxy.proto.asks import Failed, Opened, Say, Tunnel
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.relay.dialogue import Relay
-from gaproxy.proto.relay.near import Near
 from gaproxy.proto.relay.owed import Owed
 from gaproxy.proto.relay.states import (
     CARRYING,

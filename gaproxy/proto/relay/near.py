@@ -76,7 +76,8 @@ class Near(Session):
     def greet(self, command: Command) -> None:
         """EHLO and HELO are answered from memory; in a transaction they also reset it (RFC 5321 4.1.4)."""
         relay = self.relay
-        told = relay.offer.ehlo_reply(relay.starttls, relay.carried) if command.verb == "EHLO" else relay.offer.helo_reply()
+        offer, extended = relay.offer, command.verb == "EHLO"
+        told = offer.ehlo_reply(relay.starttls, relay.carried) if extended else offer.helo_reply()
         if not command.argument:
             relay.owe_ours(501, f"5.5.4 gaproxy: {command.verb} needs a name")
         elif relay.in_transaction:
@@ -252,5 +253,3 @@ class Near(Session):
         self.relay.reason = self.relay.reason or reason
         self.ask(Leave())
         self.relay.over()
-
-

@@ -37,9 +37,7 @@ NO_QUIT = re.compile(rb"\A(?!QUIT[ \r])(.*)", re.DOTALL | re.IGNORECASE)
 LISTENING = (IDLE, DUE, UNBEGUN, AWAITING, FULL)
 
 NEAR: Mapping[str, State] = {
-    IDLE: State(
-        (*LISTENING, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND
-    ),
+    IDLE: State((*LISTENING, TURNED_AWAY, DONE), COMMANDS, "idle", "RFC 5321 4.5.3.2.7", secret=NO_COMMAND),
     DUE: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "due", secret=NO_COMMAND),
     UNBEGUN: State((IDLE, AWAITING, FULL, TURNED_AWAY, DONE), COMMANDS, "unbegun", secret=NO_COMMAND),
     AWAITING: State((IDLE, DUE, UNBEGUN, FULL, QUITTING, TURNED_AWAY), COMMANDS, secret=NO_COMMAND),

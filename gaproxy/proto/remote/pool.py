@@ -147,8 +147,8 @@ class Pool:
 
     def find_but_for_name(self, wanted: Iterable[Identity], now: int) -> Trunk | None:
         """One that agrees in all but the EHLO name, which is not known yet."""
-        alike = (trunk for one in wanted for trunk in self.near(one, now) if trunk.identity.differs_in(one) == ("helo",))
-        return next(alike, None)
+        near = ((trunk, one) for one in wanted for trunk in self.near(one, now))
+        return next((trunk for trunk, one in near if trunk.identity.differs_in(one) == ("helo",)), None)
 
     def near(self, wanted: Identity, now: int) -> Iterator[Trunk]:
         """Those of the same place that are young enough."""

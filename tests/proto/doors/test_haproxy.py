@@ -59,7 +59,8 @@ def config(options: str = "", more: str = "") -> str:
         listen_proxy_protocol "{PLACE}" {{ {options} }}
         allow_from 127.0.0.0/8
         remote_allow 192.0.2.0/24, 2001:db8::/32
-        remote_ports 25, 465
+        reuse_connections no
+remote_ports 25, 465
         {more}
     """
 

@@ -19,7 +19,7 @@ from tools.talk import (
 
 from gaproxy.proto.actions import Close, Hear, Hold, Relay, Send
 from gaproxy.proto.events import Closed, Ended, Received, Relayed, Relaying, Signalled
-from gaproxy.proto.relay.dialogue import Near
+from gaproxy.proto.relay.near import Near
 
 OK, GO, NO = b"250 ok\r\n", b"354 go\r\n", b"550 5.7.1 no\r\n"
 NOT_RELAYED = b"502 5.5.1 gaproxy: not relayed\r\n"
