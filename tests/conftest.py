@@ -1,12 +1,11 @@
 """What every test may lean on: real programs where they are installed, and no socket that outlives its file."""
 
 import gc
-import os
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
+from tools.programs import find, miss
 
 PACKAGES = {
     "smtp-sink": "postfix",
@@ -27,17 +26,13 @@ settings.load_profile("house")
 def need() -> Callable[[str], str]:
     """Where a real program is; the test is skipped where it is missing, and fails where CI should have installed it."""
 
-    def find(program: str) -> str:
-        places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-        found = shutil.which(program, path=places)
-        if found is not None:
-            return found
-        sentence = f"{program} is not installed: apt-get install {PACKAGES.get(program, program)}"
-        if os.environ.get("GAPROXY_CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+    def look(program: str) -> str:
+        found = find(program)
+        if found is None:
+            miss(f"{program} is not installed: apt-get install {PACKAGES.get(program, program)}")
+        return found
 
-    return find
+    return look
 
 
 @pytest.fixture(scope="module", autouse=True)

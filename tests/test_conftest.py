@@ -25,7 +25,8 @@ def test_under_ci_a_missing_program_is_a_failure(need, monkeypatch):
         need("no-such-program")
 
 
-def test_a_leaked_socket_is_blamed_on_the_file_that_left_it(pytester):
+def test_a_leaked_socket_is_blamed_on_the_file_that_left_it(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # as pytest's own `pythonpath` has it here
     pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text())
     pytester.makepyfile(
         """

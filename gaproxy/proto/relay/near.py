@@ -155,7 +155,7 @@ class Near(Session):
             if state != self.state or state == IDLE:  # what we answered ourselves was a command too
                 self.become(state)
             if not relay.owed and relay.draining and not relay.in_transaction:
-                relay.lose_remote("4.3.2", "shutting down", "draining")
+                relay.lose("4.3.2", "shutting down", "draining")  # a 421 behind a 250 would be read as QUIT's reply
         elif self.state == TURNED_AWAY and relay.draining:
             self.become(DRAINED)
 
@@ -233,7 +233,10 @@ class Near(Session):
             relay.over()
 
     def elapsed(self) -> None:
-        """An MTA that outlasts RFC 5321's patience is closed without a word; one that smuggled is told so."""
+        """An MTA that outlasts RFC 5321's patience is closed without a word; one that smuggled is told so.
+
+        A stock one that had nothing to say while the house closes is told why.
+        """
         if self.state in (DUE, UNBEGUN):
             self.relay.give_way()
             return
@@ -241,6 +244,8 @@ class Near(Session):
             self.ask(Say(smuggling(self.lookalike_at)))
         if self.state == BODY:
             self.relay.lose("4.4.2", "the MTA was silent", "mta_silent")
+        if self.state == DRAINED and self.relay.stock:
+            self.ask(Say(self.relay.turning_away()))
         self.depart("mta_silent")
 
     def faulted(self, fault: RemoteProtocolError) -> None:

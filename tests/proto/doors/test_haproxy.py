@@ -831,11 +831,26 @@ def test_behind_the_dot_the_outcome_is_unknown_and_told_at_once():
     talk.tell(Ended(2), Close(2), Send(1, words), Close(1))
 
 
-def test_a_stop_between_two_messages_is_told_at_once():
+SHUTTING_DOWN = away("shutting down", "4.3.2")
+
+
+def test_a_stop_behind_a_message_lets_the_mta_quit_as_if_nothing_were_wrong():
     talk = in_session()
-    orders = talk.hear(Signalled("TERM"))
-    assert Send(1, away("shutting down", "4.3.2")) in orders
-    assert {Close(1).id, Close(2).id} == {one.id for one in orders if isinstance(one, Close)}
+    for said, heard in ((MAIL, b"250 ok\r\n"), (RCPT, b"250 ok\r\n"), (DATA, b"354 go\r\n")):
+        talk.hear(Received(1, said))
+        talk.hear(Received(2, heard))
+    talk.hear(Signalled("TERM"))
+    talk.tell(Relayed(1, 100, b"", "dot"))
+    talk.tell(Received(2, b"250 kept\r\n"), Send(1, b"250 kept\r\n"), Close(2))
+    talk.tell(Received(1, QUIT), Send(1, GOODBYE), Close(1))
+
+
+def test_a_stop_between_two_messages_is_told_to_who_begins_another_and_after_two_seconds_to_everybody():
+    talk = in_session()
+    assert Send(1, SHUTTING_DOWN) not in talk.hear(Signalled("TERM"))
+    talk.tell(Received(1, MAIL), Send(1, SHUTTING_DOWN))
+    talk.wait(1.9)
+    talk.wait(0.1, Send(1, SHUTTING_DOWN), Close(1))
 
 
 def test_an_mta_that_vanishes_in_its_session_closes_the_remote():

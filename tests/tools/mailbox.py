@@ -1,0 +1,90 @@
+"""A remote that keeps mail, aiosmtpd in a thread, and says in its 250 from where it has it, and whether under TLS.
+
+Knows what came; does not know who sent it on.
+"""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import trustme
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
+from tools.real import PORT, WAIT_S, fresh_address
+
+
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a remote shows whose certificate this authority has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("mx.test").configure_cert(context)
+    return context
+
+
+class Mailbox(Controller):
+    """`mails`: from which address each message came, and whether under TLS. All connections are closed when it ends.
+
+    `holding`: it has the message and owes its reply until `grant` is called; `arrived` counts those that are here.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, holding: bool = False) -> None:
+        super().__init__(self, hostname=fresh_address(), port=PORT, tls_context=tls)
+        self.mails: list[tuple[str, bool]] = []
+        self.arrived = threading.Semaphore(0)
+        self.granted = asyncio.Event()
+        self.present = 0
+        self.change = threading.Condition()
+        if not holding:
+            self.granted.set()
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        source, secured = session.peer[0], session.ssl is not None
+        self.mails.append((source, secured))
+        self.arrived.release()
+        await self.granted.wait()
+        return f"250 2.0.0 kept from {source}{' under TLS' if secured else ''}"
+
+    def arrives(self) -> None:
+        """One more message is here, dot and all."""
+        assert self.arrived.acquire(timeout=WAIT_S)
+
+    def grant(self) -> None:
+        """Say 250, from now on."""
+        self.loop.call_soon_threadsafe(self.granted.set)
+
+    def factory(self) -> SMTP:
+        box = self
+
+        class Guest(SMTP):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                if not hasattr(self, "counted"):  # it is made again when TLS begins
+                    self.counted = True
+                    with box.change:
+                        box.present += 1
+
+            def connection_lost(self, error: Exception | None) -> None:
+                super().connection_lost(error)
+                with box.change:
+                    box.present -= 1
+                    box.change.notify_all()
+
+        return Guest(self.handler, **self.SMTP_kwargs)
+
+    def stop(self, no_assert: bool = False) -> None:
+        with self.change:
+            assert self.change.wait_for(lambda: not self.present, WAIT_S)
+        super().stop(no_assert)
+
+
+@contextmanager
+def receiving(tls: ssl.SSLContext | None = None, holding: bool = False) -> Iterator[Mailbox]:
+    """A mailbox at an address of its own, as long as the block lasts."""
+    box = Mailbox(tls, holding)
+    try:
+        box.start()
+        yield box
+    finally:
+        box.stop()
