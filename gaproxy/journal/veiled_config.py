@@ -44,7 +44,7 @@ def _hidden_words(statements: tuple[Statement, ...]) -> Iterator[tuple[Word, str
 
 def _is_told(name: Word, secret_lines: frozenset[int]) -> bool:
     """Whether the settings tell this name, or see a directive in it."""
-    if name.quoted:
+    if name.quoted or name.text in KNOWN_NAMES:
         return name.text in KNOWN_NAMES
     resembles = get_close_matches(name.text.lower(), KNOWN_NAMES, n=1)
     return bool(resembles) or (len(name.text) < SECRET_LENGTH and name.line not in secret_lines)

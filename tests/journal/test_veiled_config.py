@@ -40,6 +40,8 @@ def reading(text):
         f'AUTH_SHARED_SECRET "{SECRET}"',
         f'our_key "{SECRET}"',
         f'timeouts {{ auth_shared_secret "{SECRET}" }}',
+        f'throttle a {{ secret "{SECRET}" }}',
+        f'throttle a {{ "{SECRET}" }}; reuse_connections {{ {SECRET} 1 }}',
         f'key {{ of {{ ours "{SECRET}" }} }}',
         f'# auth_shared_secret "{SECRET}"',
         f'auth_shared_secret "{"a" * 40}"  # was {SECRET} é\r\n',
@@ -55,7 +57,10 @@ def test_a_secret_is_hidden_wherever_it_was_put(text):
 
 
 def test_all_that_is_no_secret_stays():
-    text = 'listen "127.0.0.1:807"\ncapture { directory "a place"; max_size 4m }\nallow_from 10.0.0.0/8, ::1  # us\n'
+    text = (
+        'listen "127.0.0.1:807"\ncapture { directory "a place"; max_size 4m }\nallow_from 10.0.0.0/8, ::1  # us\n'
+        'throttle "[*.]gmail.com" { source 192.0.2.1; max_connections 2 }\nreuse_connections no; messages_per_turn 2\n'
+    )
     assert without_secrets(text) == text.replace("# us", "#000")
 
 
@@ -67,6 +72,7 @@ PIECES = [
     *("listen", '"127.0.0.1:807"', "auth_shared_secret", "auth_shared_secret_previous", "auth_shared_secrt", "rset"),
     *("timeouts", "connect", "5s", "secret", "my_secret", "capture", "directory", '"x"', "unknown", '"secrets"'),
     *("{", "}", ";", ",", "\n", "\r\n", "#", '"', " ", "é", "\0", "remote_ports", "25", "no-such-thing-at-all-in-here"),
+    *("throttle", "source", "max_connections", "reuse_connections", "no", "*", "listen_proxy_protocol", "pool"),
     *(SECRET, f'"{SECRET}"', f'"{"a" * 32}"', f"{SECRET}-secret", f'"{SECRET[:9]}"'),
 ]
 

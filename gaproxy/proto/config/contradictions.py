@@ -38,7 +38,7 @@ class Given:
 
 
 @frozen
-class Reading:
+class Contents:
     """A whole file as it was read. `places`: where what was given stands, by the same names as `values`."""
 
     values: Values
@@ -50,32 +50,32 @@ def fault_at(word: Word, path: str, text: str) -> Fault:
     return Fault(word.line, word.column, path, text)
 
 
-def faults(reading: Reading) -> Iterator[Fault]:
+def faults(contents: Contents) -> Iterator[Fault]:
     """What cannot be meant together."""
-    yield from _lonely_key(reading)
-    yield from _doors(reading)
-    yield from _throttles(reading.entries[THROTTLE])
+    yield from _lonely_key(contents)
+    yield from _doors(contents)
+    yield from _throttles(contents.entries[THROTTLE])
 
 
-def doubts(reading: Reading) -> Iterator[Fault]:
+def doubts(contents: Contents) -> Iterator[Fault]:
     """What is in force without effect. Asked of a file without faults."""
-    yield from _reuse_doubts(reading)
-    for block in reading.entries[THROTTLE]:
-        yield from _throttle_doubts(block, reading)
-    yield from _names_that_nobody_knows(reading)
+    yield from _reuse_doubts(contents)
+    for block in contents.entries[THROTTLE]:
+        yield from _throttle_doubts(block, contents)
+    yield from _names_that_nobody_knows(contents)
 
 
-def _lonely_key(reading: Reading) -> Iterator[Fault]:
+def _lonely_key(contents: Contents) -> Iterator[Fault]:
     """A key is of no use without the certificate that it belongs to."""
-    lonely = "tls_certificate" not in reading.places or reading.values["tls_certificate"] == AUTO
-    if lonely and reading.values["tls_key"] is not None:
+    lonely = "tls_certificate" not in contents.places or contents.values["tls_certificate"] == AUTO
+    if lonely and contents.values["tls_key"] is not None:
         text = "stands without its certificate: tls_certificate must name a file"
-        yield fault_at(reading.places["tls_key"], "tls_key", text)
+        yield fault_at(contents.places["tls_key"], "tls_key", text)
 
 
-def _doors(reading: Reading) -> Iterator[Fault]:
-    taken = list(reading.values[NATIVE] or ())
-    for door in reading.entries[PROXY_PROTOCOL]:
+def _doors(contents: Contents) -> Iterator[Fault]:
+    taken = list(contents.values[NATIVE] or ())
+    for door in contents.entries[PROXY_PROTOCOL]:
         if door.value is not None and door.value in taken:
             yield fault_at(door.word, PROXY_PROTOCOL, "the same address as an earlier one")
         taken.append(door.value)
@@ -133,20 +133,20 @@ def _subjects(block: Given) -> Iterator[tuple[tuple[object, ...], Word, str]]:
         yield (source, block.value), word, f"is for the same name and {'any ' if source == ANY else ''}source"
 
 
-def _reuse_doubts(reading: Reading) -> Iterator[Fault]:
+def _reuse_doubts(contents: Contents) -> Iterator[Fault]:
     """A bound that another one, which is lower, makes useless."""
     for higher, lower in (("idle", "max_age"), ("per_destination", "total")):
-        place = reading.places.get(f"{REUSE} {higher}")
-        if place and reading.values[f"{REUSE} {higher}"] > reading.values[f"{REUSE} {lower}"]:
+        place = contents.places.get(f"{REUSE} {higher}")
+        if place and contents.values[f"{REUSE} {higher}"] > contents.values[f"{REUSE} {lower}"]:
             yield fault_at(place, f"{REUSE} {higher}", f"is more than {lower}, which holds")
 
 
-def _throttle_doubts(block: Given, reading: Reading) -> Iterator[Fault]:
-    allowed = reading.values["source_ips"]
+def _throttle_doubts(block: Given, contents: Contents) -> Iterator[Fault]:
+    allowed = contents.values["source_ips"]
     for word, source in block.words("source"):
         if allowed is not None and source != ANY and not any(ip_address(source) in network for network in allowed):
             yield fault_at(word, f"{THROTTLE} source", "is not in source_ips: nothing leaves from there")
-    messages, most = block.options["messages_per_connection"], reading.values[f"{REUSE} messages"]
+    messages, most = block.options["messages_per_connection"], contents.values[f"{REUSE} messages"]
     for each in block.statements("messages_per_connection"):
         path = f"{THROTTLE} messages_per_connection"
         if most is None:
@@ -155,11 +155,11 @@ def _throttle_doubts(block: Given, reading: Reading) -> Iterator[Fault]:
             yield fault_at(each.name, path, f"is more than messages of {REUSE}, which holds")
 
 
-def _names_that_nobody_knows(reading: Reading) -> Iterator[Fault]:
+def _names_that_nobody_knows(contents: Contents) -> Iterator[Fault]:
     """Told once: what holds for one such block holds for all."""
-    if not reading.entries[PROXY_PROTOCOL]:
+    if not contents.entries[PROXY_PROTOCOL]:
         return
-    for block in reading.entries[THROTTLE]:
+    for block in contents.entries[THROTTLE]:
         if block.options["remote"] is None and block.value != ANY:
             text = f"holds at {NATIVE} alone, as all that name something do: at {PROXY_PROTOCOL} no name is known"
             yield fault_at(block.word, THROTTLE, text)

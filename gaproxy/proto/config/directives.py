@@ -231,7 +231,10 @@ DIRECTIVES: tuple[Row, ...] = (
         "holds alone: one that lists the source before one of any, then the name itself, then its longest ending",
         (
             Directive(
-                "source", SOURCES, "addresses to leave from, which share one limit; `*`: all share one", without="each"
+                "source",
+                SOURCES,
+                "addresses to leave from, which share one limit; `*`: all share one",
+                without="any, each with a limit of its own",
             ),
             Directive(
                 "remote",

@@ -5,6 +5,7 @@ it may be the secret.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -42,7 +43,7 @@ def read_values(text: str) -> tuple[Values, tuple[Fault, ...]]:
     names = {statement.name.text for statement in statements}
     reading.needs_native = NATIVE in names or names.isdisjoint(row.name for row in ENTRIES if isinstance(row, Door))
     reading.read_level(statements, DIRECTIVES, FILE)
-    whole = contradictions.Reading(reading.values, reading.places, reading.entries)
+    whole = contradictions.Contents(reading.values, reading.places, reading.entries)
     reading.faults += contradictions.faults(whole)
     if reading.faults:
         raise ConfigFaults(tuple(sorted(reading.faults)))
@@ -189,15 +190,14 @@ def _nearest(name: str, known: list[str]) -> str | None:
 
 
 def lines_with_secrets(statements: Iterable[Statement]) -> frozenset[int]:
-    """The lines on which a secret is given, if only under a misspelled name."""
-    waiting, lines = list(statements), set[int]()
+    """The lines on which a secret is given, if only under a misspelled name. (Each name is looked at once.)"""
+    waiting, lines_of = list(statements), defaultdict[str, set[int]](set)
     while waiting:
         statement = waiting.pop()
         waiting.extend(statement.block or ())
-        name = statement.name
-        if "secret" in name.text.lower() or _nearest(name.text, SECRET_NAMES):
-            lines.add(name.line)
-    return frozenset(lines)
+        lines_of[statement.name.text].add(statement.name.line)
+    secrets = [name for name in lines_of if "secret" in name.lower() or _nearest(name, SECRET_NAMES)]
+    return frozenset(line for name in secrets for line in lines_of[name])
 
 
 def _without_unknown_name(fault: Fault) -> Fault:

@@ -198,12 +198,6 @@ def test_blocks_stand_beside_each_other_and_are_found():
     )
 
 
-def block(text: str) -> str:
-    """The only fault of a block that begins on line 2."""
-    (told,) = faults(text)
-    return told
-
-
 NAME = 'allowed: a name, such as "gmail.com", "*.gmail.com" or "[*.]gmail.com", or "*"'
 SOURCES = 'allowed: IP addresses, such as 192.0.2.1 or 2001:db8::1; or "*" alone'
 COUNT = "allowed: a whole number from 1 to 999999999"
@@ -306,7 +300,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_one_fault_is_told_once_with_its_place(text):
-    assert block(text) == HOSTILE[text]
+    assert faults(text) == [HOSTILE[text]]
 
 
 def test_blocks_that_cannot_be_read_are_not_compared():
