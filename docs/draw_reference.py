@@ -35,7 +35,7 @@ Row = tuple[str, str]  # what, and what it means
 
 STATUS_MEANINGS: Mapping[str, str] = {
     "listener": "every 5 seconds: the connections of MTAs that this listener has now",
-    "direct_remote_smtp": "every 5 seconds: the connections to remotes, in use and held for reuse (none are held yet)",
+    "direct_remote_smtp": "every 5 seconds: the connections to remotes, in use and held for reuse (`cached`)",
 }
 MEANINGS: Mapping[str, str] = {
     "adopted": "this configuration is in force, these are its listeners, this (SHA-256) is their certificate, and so "
@@ -64,6 +64,10 @@ MEANINGS: Mapping[str, str] = {
     "smtp_failed": "an MTA asked for a remote and got none: what was tried, how it failed, after how many milliseconds",
     "smtp_end": "a session is over: from where to where, `messages` taken by the remote, `bytes` of bodies, and why; "
     "with `tls=opaque` nobody counts messages, and `bytes` are all those to the remote / to the MTA",
+    "not_kept": "this connection is not held for the next session, for this `reason`; so many sessions used it, and "
+    "carried so many messages",
+    "let_go": "a connection that was held is closed, for this `reason`",
+    "not_reused": "with `log_verbose yes`: a connection rests where this session wants to go, but these parts differ",
 }
 REASONS: Mapping[str, Mapping[str, str]] = {
     "client_refused": {
@@ -103,6 +107,9 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "smuggled": "a body held a look-alike of its own end; the remote never saw it whole",
         "injection": "something came behind STARTTLS, or its reply, that is no TLS: both sides were closed",
         "opaque_silent": "neither side said anything for longer than `timeouts { opaque }`",
+        "turn_over": "it had had its turn, and others waited for the connection",
+        "lacks": "the remote was lost before it answered, and offered less when it was dialled again",
+        "not_replaced": "the remote was lost before it answered, and could not be dialled again",
         "draining": "the proxy is stopping, and the MTA was between two messages",
         "remote_421": "the remote said 421",
         "remote_closed": "the remote closed the connection",

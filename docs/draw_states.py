@@ -10,7 +10,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import gaproxy.proto
-from gaproxy.proto.config.directives import TIMEOUTS, TOTALS
+from gaproxy.proto.config.directives import REST_IDLE, TIMEOUTS, TOTALS
 from gaproxy.proto.patience import HOUSE_S
 from gaproxy.proto.session import ANY, Session, State, Word
 
@@ -44,7 +44,7 @@ def waits(row: State) -> str:
     """The time-out of a row: its name, its default, where it comes from, and since when it counts."""
     if row.patience is None:
         return "–"
-    defaults = {timeout.name: timeout.default for timeout in TIMEOUTS}
+    defaults = {timeout.name: timeout.default for timeout in TIMEOUTS} | {"rest": REST_IDLE}
     length = TOTALS.get(row.patience) or defaults.get(row.patience) or f"{HOUSE_S[row.patience]:g}s"
     since = {"turn": "", "accept": ", since accept", "former": ", going on from the former state"}[row.since]
     source = f" ({row.section})" if row.section else ""

@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("gaproxy.proto.seating",),
     ("gaproxy.proto.caretaker",),
+    ("gaproxy.proto.switchboard",),
     ("gaproxy.proto.proxy", "gaproxy.client"),
     ("gaproxy.sockets",),
     ("gaproxy.runtime_asyncio", "gaproxy.runtime_trio", "gaproxy.runtime_world"),
@@ -37,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR: Mapping[str, int] = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 CORE = ("gaproxy.proto", "gaproxy.throttle")
-HALL = ("gaproxy.proto.proxy", "gaproxy.proto.caretaker", "gaproxy.proto.seating")
+HALL = ("gaproxy.proto.proxy", "gaproxy.proto.switchboard", "gaproxy.proto.caretaker", "gaproxy.proto.seating")
 
 # The one thing that two rooms of a floor share.
 NEIGHBOURS = {
@@ -55,6 +56,7 @@ KNOWS_ONLY: Mapping[str, tuple[str, ...]] = {
         "gaproxy.proto.patience",
         "gaproxy.proto.report",
         "gaproxy.proto.session",
+        "gaproxy.throttle.places",  # whoever stands in line is patient, too
     ),
     "gaproxy.client": (
         "gaproxy",
@@ -89,7 +91,8 @@ KNOWN_TO: Mapping[str, tuple[str, ...]] = {
 DOORS = ("native", "haproxy", "socks5", "plain", "status")
 WITHIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "gaproxy.proto.doors": (("credentials", "native_words", "haproxy_words", "admission", "looks"), DOORS),
-    "gaproxy.proto.relay": (("states", "owed"), ("dialogue", "tunnel")),
+    "gaproxy.proto.relay": (("states", "owed"), ("dialogue", "tunnel"), ("near",), ("far",)),
+    "gaproxy.proto.remote": (("names", "route"), ("caller", "dialler"), ("pool",)),
     "gaproxy.sockets": (
         ("options", "notes", "files", "readiness", "certificate"),
         ("listener", "dial", "link"),

@@ -12,7 +12,7 @@ from tools.house import ROOT
 
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.doors import haproxy, native
-from gaproxy.proto.relay import dialogue, tunnel
+from gaproxy.proto.relay import dialogue, far, near, tunnel
 from gaproxy.proto.report.log import TOPICS
 
 DRAWN = run_path(str(ROOT / "docs" / "draw_reference.py"))
@@ -22,7 +22,9 @@ REASON_AT = {
     haproxy: {"let_go": 0},
     tunnel: {"over": 0},
     native: {"mention_refusal": 0, "doom": 0},
-    dialogue: {"lose": 2, "lose_remote": 2, "leave": 0, "depart": 0},
+    dialogue: {"lose": 2},
+    near: {"lose": 2, "leave": 0, "depart": 0},
+    far: {"lose_remote": 2},
 }
 """Which argument of which call is a reason that the log tells."""
 
@@ -47,7 +49,14 @@ def test_every_topic_has_a_meaning_and_no_meaning_lacks_its_topic():
 
 @pytest.mark.parametrize(
     ("module", "topic"),
-    [(native, "native_refused"), (dialogue, "smtp_end"), (haproxy, "smtp_end"), (tunnel, "smtp_end")],
+    [
+        (native, "native_refused"),
+        (dialogue, "smtp_end"),
+        (near, "smtp_end"),
+        (far, "smtp_end"),
+        (haproxy, "smtp_end"),
+        (tunnel, "smtp_end"),
+    ],
 )
 def test_every_reason_that_a_session_gives_is_explained(module, topic):
     given = {reason for call, at in REASON_AT[module].items() for reason in literals(module.__file__, call, at)}

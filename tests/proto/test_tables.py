@@ -26,7 +26,7 @@ def test_every_turn_that_a_table_allows_is_taken(role, turns_taken):
 
 @ROLES
 def test_every_row_names_what_is_there(role):
-    patience = {*HOUSE_S, *TOTALS, *(timeout.name for timeout in TIMEOUTS), None}
+    patience = {*HOUSE_S, *TOTALS, *(timeout.name for timeout in TIMEOUTS), "rest", None}
     for row in role.STATES.values():
         assert set(row.becomes) <= set(role.STATES)
         assert all(callable(getattr(role, method)) for method in row.hears.values())

@@ -115,6 +115,8 @@ TIMEOUTS = (
     _timeout("drain", "30s", "transactions in flight when the proxy is told to stop"),
 )
 
+REST_IDLE = "30s"  # `reuse_connections { idle }`, which is the patience of whoever rests
+
 NATIVE = "listen"
 PROXY_PROTOCOL = "listen_proxy_protocol"
 REUSE = "reuse_connections"
@@ -215,7 +217,7 @@ DIRECTIVES: tuple[Row, ...] = (
         "connections to remotes that are held open behind a session, for whoever asks for the same one next; `no` in "
         "place of the block: none is held",
         (
-            Directive("idle", DURATION, "how long one rests", "30s", unit="seconds"),
+            Directive("idle", DURATION, "how long one rests", REST_IDLE, unit="seconds"),
             Directive("max_age", DURATION, "from its dial on; none is taken in its last 5 s", "10m", unit="seconds"),
             Directive("messages", COUNT, "that one carries in all", "100", unit="messages"),
             Directive("per_destination", COUNT, "at rest, of one source, address and port", "20", unit="connections"),

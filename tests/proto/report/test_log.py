@@ -26,7 +26,14 @@ def test_an_event_without_fields_is_its_name():
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_topic_can_be_told(topic):
-    fields = {"session": "ab/7", "listener": "127.0.0.1:807", "remote": "192.0.2.5:25", "reason": "x", "who": "mta", "line": "NOOP"}
+    fields = {
+        "session": "ab/7",
+        "listener": "127.0.0.1:807",
+        "remote": "192.0.2.5:25",
+        "reason": "x",
+        "who": "mta",
+        "line": "NOOP",
+    }
     assert "{" not in note(topic, fields, 0).line
 
 
