@@ -24,6 +24,7 @@ from gaproxy.cli.demo import (
     faults_of,
     share_out,
     tell,
+    with_proxy,
 )
 from gaproxy.peers.mta import Outcome
 from gaproxy.peers.mx import Arrival
@@ -41,20 +42,17 @@ def demo(*words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_every_message_arrives_exactly_once(runtime):
+def test_every_message_arrives_exactly_once_by_either_way_and_the_proxy_needs_two_connections(runtime):
     told = subprocess.run(
         demo("--messages", "20", "--runtime", runtime), capture_output=True, text=True, timeout=WAIT_S, check=False
     )
     assert (told.returncode, told.stderr) == (0, ""), told.stdout
     lines = told.stdout.splitlines()
-    assert ", a proxy with TLS (" in lines[0]
-    assert [line[:5] for line in lines[1:11]] == [f"{tenth:3} %" for tenth in range(10, 101, 10)]
-    rows = [line.split()[:-2] for line in lines[12:15]]  # but for the seconds and the pace
-    assert rows == [
-        ["mta-1", "127.0.0.11", "10", "10", "10", "TLSv1.3"],
-        ["mta-2", "127.0.0.12", "10", "10", "10", "TLSv1.3"],
-        ["all", "20", "20", "20", "TLSv1.3"],
-    ]
+    assert ", then through a proxy with TLS (" in lines[0]
+    shown = [f"{way:7} {quarter:3} %" for way in ("direct", "gaproxy") for quarter in (25, 50, 75, 100)]
+    assert [line[:13] for line in lines[1:9]] == shown
+    rows = [line.split()[:-2] for line in lines[10:12]]  # but for the seconds and the pace
+    assert rows == [["direct", "20", "20", "20", "20", "TLSv1.3"], ["gaproxy", "20", "20", "2", "2", "TLSv1.3"]]
     assert lines[-1].startswith("Every message arrived exactly once")
 
 
@@ -66,7 +64,7 @@ def test_on_a_terminal_it_shows_bars_and_what_the_proxy_says():
         shown = read_terminal(ours)
     os.close(ours)
     assert played.returncode == 0, shown
-    for words in ("127.0.0.11", "━", "2/2", "1/1", "proxy smtp: session(", "exactly once", "Every message arrived"):
+    for words in ("gaproxy mta-1", "━", "2/2", "1/1", "proxy ", "exactly once", "Every message arrived"):
         assert words in shown
 
 
@@ -85,13 +83,13 @@ def read_terminal(terminal: int) -> str:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_an_interrupt_ends_it_and_its_proxy_in_one_line(runtime):
-    words = demo("--messages", "1000", "--runtime", runtime)
+    words = demo("--messages", "40", "--runtime", runtime)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as played:
         assert played.stdout is not None
         first = played.stdout.readline()
         proxy = int(first.partition("process ")[2].partition(")")[0])
         os.kill(proxy, 0)
-        assert played.stdout.readline().startswith(" 10 %")
+        assert played.stdout.readline().startswith("direct   25 %")
         played.send_signal(signal.SIGINT)
         _, err = played.communicate(timeout=WAIT_S)
     assert (played.returncode, err) == (130, "gaproxy demo: interrupted\n")
@@ -132,7 +130,7 @@ ARRIVALS = [
     Arrival(id, letter.source, "TLSv1.3", letter.message_id, sha256(letter.data).hexdigest(), len(letter.data))
     for id, letter in zip((1, 3, 5), ALL, strict=True)
 ]
-RESULT = Result(LETTERS, OUTCOMES, ARRIVALS, 3, {"mta-1": 0.5, "mta-2": 0.25})
+RESULT = Result("direct", LETTERS, OUTCOMES, ARRIVALS, 3, 3, 0.5)
 
 
 def test_letters_are_dealt_out_in_turn_and_no_two_are_alike():
@@ -141,13 +139,11 @@ def test_letters_are_dealt_out_in_turn_and_no_two_are_alike():
 
 
 def test_all_is_well_where_all_is_well(capsys):
-    assert tell(RESULT, "done") == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out == [
-        "MTA    source IP   messages  exactly once  connections  TLS      seconds  messages/s",
-        "mta-1  127.0.0.11         2             2            2  TLSv1.3     0.50           4",
-        "mta-2  127.0.0.12         1             1            1  TLSv1.3     0.25           4",
-        "all                       3             3            3  TLSv1.3     0.50           6",
+    assert tell([RESULT, evolve(RESULT, way="gaproxy", connections=2, handshakes=2, seconds=0.25)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "way      messages  exactly once  connections  handshakes  TLS      seconds  messages/s",
+        "direct          3             3            3           3  TLSv1.3     0.50         6.0",
+        "gaproxy         3             3            2           2  TLSv1.3     0.25        12.0",
         "Every message arrived exactly once, byte for byte, under TLS all the way, from the IP that its MTA asked for.",
     ]
 
@@ -165,36 +161,39 @@ def with_arrivals(arrivals: Sequence[Arrival]) -> Result:
     ],
 )
 def test_a_remote_that_loses_or_doubles_a_message_is_told_and_it_exits_with_1(capsys, result, fault):
-    assert tell(result, "done") == 1
-    assert capsys.readouterr().out.splitlines()[4:] == [f"wrong: {fault}"]
+    assert tell([result]) == 1
+    assert capsys.readouterr().out.splitlines()[2:] == [f"wrong: direct: {fault}"]
 
 
 def test_a_proxy_that_does_not_leave_in_order_is_told_and_it_exits_with_1(capsys):
-    assert tell(RESULT, "done", "the proxy left with exit code 1") == 1
-    assert capsys.readouterr().out.splitlines()[4:] == ["wrong: the proxy left with exit code 1"]
+    assert tell([RESULT], "the proxy left with exit code 1") == 1
+    assert capsys.readouterr().out.splitlines()[2:] == ["wrong: the proxy left with exit code 1"]
 
 
 def test_of_many_faults_the_first_are_told_and_the_rest_counted(capsys):
-    letters = share_out(24, "127.0.0.25:25")
-    assert tell(Result(letters, {}, [], 0, {}), "late") == 1
+    assert tell([Result("gaproxy", share_out(24, "127.0.0.25:25"), {}, [], 0, 0, None, "late")]) == 1
     out = capsys.readouterr().out.splitlines()
-    assert out[3] == "all                      24             0            0  -    -        -"
-    assert out[4] == "wrong: it was not over within 45 seconds"
-    assert (len(out), out[-1]) == (15, "wrong: and 15 more of the kind")
+    assert out[1] == "gaproxy        24             0            0           0  -    -        -"
+    assert out[2] == f"wrong: gaproxy: it was not over within {PLAY_S:.0f} seconds"
+    assert (len(out), out[-1]) == (13, "wrong: and 15 more of the kind")
+
+
+def play() -> Play:
+    return Play("gaproxy", ONE_PORT, LETTERS, with_proxy(LETTERS, ONE_PORT, SECRET))
 
 
 def test_a_play_that_lasts_too_long_is_ended():
-    play = Play(SECRET, ONE_PORT, LETTERS)
-    assert play.next_deadline is None
-    orders = play.step(7 * SECOND, Signalled("START", bytes(16)))
+    late = play()
+    assert late.next_deadline is None
+    orders = late.step(7 * SECOND, Signalled("START", bytes(16)))
     assert len(orders) == 3  # a listener and two calls
-    assert play.next_deadline == (7 + int(PLAY_S)) * SECOND
-    assert play.step(play.next_deadline, Elapsed()) == [Exit(0)]
-    assert (play.why, play.result().seconds) == ("late", {})
+    assert late.next_deadline == (7 + int(PLAY_S)) * SECOND
+    assert late.step(late.next_deadline, Elapsed()) == [Exit(0)]
+    assert (late.why, late.result().seconds) == ("late", None)
 
 
 def test_a_remote_that_cannot_listen_ends_the_play():
-    play = Play(SECRET, ONE_PORT, LETTERS)
-    play.step(0, Signalled("START", bytes(16)))
-    assert play.step(0, Prepared((f"cannot listen at {REMOTE}",))) == [Exit(0)]
-    assert faults_of(play.result(), play.why)[0] == f"cannot listen at {REMOTE}"
+    deaf = play()
+    deaf.step(0, Signalled("START", bytes(16)))
+    assert deaf.step(0, Prepared((f"cannot listen at {REMOTE}",))) == [Exit(0)]
+    assert faults_of(deaf.result())[0] == f"gaproxy: cannot listen at {REMOTE}"

@@ -1,4 +1,4 @@
-"""`gaproxy demo`: two MTAs, a proxy and a remote, on loopback. Knows how they come together, and what people see.
+"""`gaproxy demo`: two MTAs and a remote, without a proxy and with one. Knows how they meet, and what people see.
 
 Does not know how any of them works: the proxy is a process of its own, started as anywhere, and the others are peers.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from gaproxy.client import Client
+from gaproxy.peers.direct import Direct
 from gaproxy.peers.mta import Letter, Mta, Outcome
 from gaproxy.peers.mx import Arrival, Mx
 from gaproxy.peers.stage import Stage
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from gaproxy.sockets.cover import Certificate
     from gaproxy.sockets.edge import Edge, Machine
 
-SOURCES: Mapping[str, str] = {"mta-1": "127.0.0.11", "mta-2": "127.0.0.12"}
-"""MTA → the address of the proxy from which its mail leaves."""
-
+MTAS = ("mta-1", "mta-2")
+SOURCE = "127.0.0.11"  # whence all mail leaves
 HERE, REMOTE = "127.0.0.1", "127.0.0.25"
-BOOT_S, PLAY_S, STOP_S = 8.0, 45.0, 5.0  # a minute in all
+CONNECTIONS, DELAY_MS = 2, 20  # the remote takes no more at a time, and is so far away
+BOOT_S, PLAY_S, STOP_S = 8.0, 60.0, 5.0
+DIRECT, SHARED = "direct", "gaproxy"
 LOOK_S = 0.02
 TAIL_BYTES = 4096
 PORT_ATTEMPTS = 3
@@ -50,9 +52,11 @@ class NoDemo(Exception):
 def add(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     parser = verbs.add_parser(
         "demo",
-        help="show two MTAs, a proxy and a remote on loopback",
-        description="Send messages from two MTAs through a proxy to a remote, all on loopback, and prove that each one "
-        "arrived exactly once, unchanged, under TLS all the way and from the right address.",
+        help="show two MTAs and a remote on loopback, without a proxy and with one",
+        description=f"Send the same messages from two MTAs to a remote that is {DELAY_MS} ms away and takes "
+        f"{CONNECTIONS} connections at a time, first without a proxy, then through one that shares its connections, "
+        "all on loopback. Prove that each one arrived exactly once, unchanged, under TLS all the way and from the "
+        "right address.",
         epilog="example: gaproxy demo --runtime trio --messages 1000",
     )
     parser.add_argument("--runtime", choices=tuple(RUNTIMES), default="asyncio", help="default: asyncio")
@@ -98,19 +102,24 @@ def perform(folder: Path, runtime: str, messages: int) -> int:
     certificate = make_certificate(folder)
     secret = secrets.token_urlsafe(32)
     proxy, ports = boot(folder, runtime, secret)
+    letters = share_out(messages, f"{REMOTE}:{ports['mx']}")
     try:
-        play = Play(secret, ports, share_out(messages, f"{REMOTE}:{ports['mx']}"))
-        told = (
-            f"{messages} messages, two MTAs, a proxy with TLS ({runtime}, process {proxy.pid}), a remote with STARTTLS"
+        print(
+            f"{messages} messages of two MTAs to a remote with STARTTLS, {DELAY_MS} ms away, {CONNECTIONS} connections "
+            f"at a time: direct, then through a proxy with TLS ({runtime}, process {proxy.pid})",
+            flush=True,
         )
-        print(told, flush=True)
-        with display(play.letters, proxy.last_line) as play.show:
-            RUNTIMES[runtime](play, certificate=certificate)
+        results = []
+        for way, mtas in ((DIRECT, without_proxy(letters, ports)), (SHARED, with_proxy(letters, ports, secret))):
+            play = Play(way, ports, letters, mtas)
+            with display(way, letters, proxy.last_line if way == SHARED else str) as play.show:
+                RUNTIMES[runtime](play, certificate=certificate)
+            if play.why == "interrupted":
+                raise KeyboardInterrupt
+            results.append(play.result())
     finally:
         unrest = proxy.stop()
-    if play.why == "interrupted":
-        raise KeyboardInterrupt
-    return tell(play.result(), play.why, unrest)
+    return tell(results, unrest)
 
 
 # The proxy: a process like any other.
@@ -173,9 +182,10 @@ def configuration(secret: str, ports: Mapping[str, int]) -> str:
 listen "{HERE}:{ports["door"]}"
 auth_shared_secret "{secret}"
 native_tls required
-source_ips {", ".join(SOURCES.values())}
+source_ips {SOURCE}
 remote_ports {ports["mx"]}
 remote_allow {REMOTE}
+throttle "*" {{ max_connections {CONNECTIONS} }}
 """
 
 
@@ -226,14 +236,15 @@ class ProxyProcess:
 Letters = Mapping[str, Sequence[Letter]]
 """MTA → what it is to send."""
 
+Sender = Direct | Mta
+
 
 def share_out(messages: int, remote: str) -> Letters:
     """So many letters, dealt out to the MTAs in turn."""
-    names = list(SOURCES)
-    dealt: dict[str, list[Letter]] = {name: [] for name in names}
+    dealt: dict[str, list[Letter]] = {name: [] for name in MTAS}
     for number in range(messages):
-        name = names[number % len(names)]
-        dealt[name].append(write_letter(name, number // len(names) + 1, remote))
+        name = MTAS[number % len(MTAS)]
+        dealt[name].append(write_letter(name, number // len(MTAS) + 1, remote))
     return dealt
 
 
@@ -244,50 +255,67 @@ def write_letter(mta: str, number: int, remote: str) -> Letter:
     lines = (f"{'.' * (line % 4)} line {line} of letter {message_id}\r\n" for line in range(20 * (number % 16 + 1)))
     return Letter(
         message_id=message_id,
-        source=SOURCES[mta],
+        source=SOURCE,
         to=(remote,),
-        helo=f"{mta}.demo.example",
+        helo="out.demo.example",
         tls="encrypt",
         sender=f"a@{mta}.demo.example".encode("ascii"),
         recipients=(b"b@mx.demo.example",),
         data=(head + "".join(lines) + ".\r\n").encode("ascii"),
+        wait_ms=int(PLAY_S * 1000),
     )
+
+
+def without_proxy(letters: Letters, ports: Mapping[str, int]) -> Mapping[str, Sender]:
+    return {name: Direct((REMOTE, ports["mx"]), letters[name]) for name in letters}
+
+
+def with_proxy(letters: Letters, ports: Mapping[str, int], secret: str) -> Mapping[str, Sender]:
+    door = (HERE, ports["door"])
+    return {name: Mta(Client(secret, name, secrets.token_hex(32)), door, HERE, letters[name]) for name in letters}
 
 
 @frozen
 class Result:
-    """What was sent, what the MTAs were told, what the remote has, and how long it took each MTA and all of them."""
+    """One play: what was sent, what the MTAs were told, what the remote has, how often it was called and how often TLS
+    began, how long it took (None: it never ended), and why it ended.
+    """
 
+    way: str
     letters: Letters
     outcomes: Mapping[str, Sequence[Outcome]]
     arrivals: Sequence[Arrival]
     connections: int
-    seconds: Mapping[str, float]
+    handshakes: int
+    seconds: float | None
+    why: str = "done"
 
 
 class Play:
-    """The MTAs and the remote as one machine, which ends when nothing is left to send and all have left the remote.
+    """The MTAs and the remote as one machine, which ends when nothing is left to send.
 
-    `show` is told how many letters each MTA is done with. `why` it ended: `done`, `late`, `interrupted`, or a sentence.
+    `way` is its name. `show` is told how many letters each MTA is done with. `why` it ended: `done`, `late`,
+    `interrupted`, or a sentence.
     """
 
-    def __init__(self, secret: str, ports: Mapping[str, int], letters: Letters) -> None:
+    def __init__(self, way: str, ports: Mapping[str, int], letters: Letters, mtas: Mapping[str, Sender]) -> None:
+        self.way = way
         self.letters = letters
-        self.mx = Mx(Listener("mx", (REMOTE, ports["mx"])))
-        self.mtas = {
-            name: Mta(Client(secret, name, secrets.token_hex(32)), (HERE, ports["door"]), HERE, letters[name])
-            for name in letters
-        }
+        self.mx = Mx(Listener("mx", (REMOTE, ports["mx"])), most=CONNECTIONS, delay_ns=DELAY_MS * 1_000_000)
+        self.mtas = mtas
         self.stage = Stage(self.mx, *self.mtas.values())
         self.show: Show = lambda done: None
         self.shown: dict[str, int] = {}
         self.began: int | None = None
-        self.took: dict[str, int] = {}
+        self.took: int | None = None
         self.why = ""
 
     @property
     def next_deadline(self) -> int | None:
-        return None if self.began is None else self.began + int(PLAY_S * SECOND)
+        if self.began is None:
+            return None
+        late = self.began + int(PLAY_S * SECOND)
+        return min(late, self.stage.next_deadline or late)
 
     def step(self, now: int, event: Event) -> list[Action]:
         if self.began is None:
@@ -298,7 +326,7 @@ class Play:
             self.why = "interrupted"
         elif self.mx.problems:
             self.why = "; ".join(self.mx.problems)
-        elif len(self.took) == len(self.mtas) and not self.mx.guests:
+        elif self.took is not None:
             self.why = "done"
         elif now - self.began >= PLAY_S * SECOND:
             self.why = "late"
@@ -306,9 +334,8 @@ class Play:
 
     def look(self, elapsed: int) -> None:
         """See how far everybody is."""
-        for name, mta in self.mtas.items():
-            if mta.done:
-                self.took.setdefault(name, elapsed)
+        if all(mta.done for mta in self.mtas.values()):
+            self.took = elapsed
         done = {name: len(mta.outcomes) for name, mta in self.mtas.items()}
         if done != self.shown:
             self.shown = done
@@ -316,8 +343,9 @@ class Play:
 
     def result(self) -> Result:
         outcomes = {name: mta.outcomes for name, mta in self.mtas.items()}
-        seconds = {name: took / SECOND for name, took in self.took.items()}
-        return Result(self.letters, outcomes, self.mx.arrivals, self.mx.connections, seconds)
+        seconds = None if self.took is None else self.took / SECOND
+        counts = self.mx.connections, self.mx.handshakes
+        return Result(self.way, self.letters, outcomes, self.mx.arrivals, *counts, seconds, self.why)
 
 
 # What people see while it lasts.
@@ -325,31 +353,31 @@ class Play:
 Show = Callable[[Mapping[str, int]], None]
 
 
-def display(letters: Letters, last_line: Callable[[], str]) -> AbstractContextManager[Show]:
+def display(way: str, letters: Letters, last_line: Callable[[], str]) -> AbstractContextManager[Show]:
     """Bars on a terminal, lines elsewhere."""
     if sys.stdout.isatty() and find_spec("rich") is not None:
-        return bars(letters, last_line)
-    return lines(sum(map(len, letters.values())))
+        return bars(way, letters, last_line)
+    return lines(way, sum(map(len, letters.values())))
 
 
 @contextmanager
-def lines(total: int) -> Iterator[Show]:
-    """A line for every tenth."""
-    tenths = 0
+def lines(way: str, total: int) -> Iterator[Show]:
+    """A line for every quarter."""
+    quarters = 0
 
     def show(done: Mapping[str, int]) -> None:
-        nonlocal tenths
-        now = 10 * sum(done.values()) // total
-        if now > tenths:
-            tenths = now
+        nonlocal quarters
+        now = 4 * sum(done.values()) // total
+        if now > quarters:
+            quarters = now
             counts = ", ".join(f"{name} {count}" for name, count in done.items())
-            print(f"{10 * tenths:3} %  {counts}", flush=True)
+            print(f"{way:7} {25 * quarters:3} %  {counts}", flush=True)
 
     yield show
 
 
 @contextmanager
-def bars(letters: Letters, last_line: Callable[[], str]) -> Iterator[Show]:
+def bars(way: str, letters: Letters, last_line: Callable[[], str]) -> Iterator[Show]:
     """A bar for each MTA, and what the proxy said last."""
     from rich.console import Console, Group
     from rich.live import Live
@@ -361,10 +389,11 @@ def bars(letters: Letters, last_line: Callable[[], str]) -> Iterator[Show]:
     class LastLine:
         def __rich__(self) -> Text:
             room = console.width - 4  # the terminal puts ^C behind it, which must not begin a line of its own
-            return Text(f"proxy {last_line()}"[:room], style="dim", no_wrap=True)
+            said = last_line()
+            return Text(f"proxy {said}"[:room] if said else "", style="dim", no_wrap=True)
 
     progress = Progress(TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn())
-    tasks = {name: progress.add_task(f"{name} {SOURCES[name]}", total=len(letters[name])) for name in letters}
+    tasks = {name: progress.add_task(f"{way:7} {name}", total=len(letters[name])) for name in letters}
 
     def show(done: Mapping[str, int]) -> None:
         for name, count in done.items():
@@ -379,13 +408,13 @@ def bars(letters: Letters, last_line: Callable[[], str]) -> Iterator[Show]:
 ALL_IS_WELL = (
     "Every message arrived exactly once, byte for byte, under TLS all the way, from the IP that its MTA asked for."
 )
-HEAD = ("MTA", "source IP", "messages", "exactly once", "connections", "TLS", "seconds", "messages/s")
+HEAD = ("way", "messages", "exactly once", "connections", "handshakes", "TLS", "seconds", "messages/s")
 
 
-def tell(result: Result, why: str, unrest: str = "") -> int:
+def tell(results: Sequence[Result], unrest: str = "") -> int:
     """Print the table and what is wrong. Returns the demo's exit code. `unrest`: what the proxy did at its end."""
-    print_table(rows(result))
-    faults = faults_of(result, why) + ([unrest] if unrest else [])
+    print_table([row(result) for result in results])
+    faults = [fault for result in results for fault in faults_of(result)] + ([unrest] if unrest else [])
     for fault in faults[:FAULTS_SHOWN]:
         print(f"wrong: {fault}")
     if len(faults) > FAULTS_SHOWN:
@@ -395,25 +424,14 @@ def tell(result: Result, why: str, unrest: str = "") -> int:
     return 1 if faults else 0
 
 
-def rows(result: Result) -> list[tuple[str, ...]]:
-    """A line for each MTA, and one for all."""
-    table = []
-    for name, letters in result.letters.items():
-        arrivals = [one for one in result.arrivals if one.source == SOURCES[name]]
-        connections = len({one.connection for one in arrivals})
-        table.append((name, SOURCES[name], *figures(letters, arrivals, connections, result.seconds.get(name))))
-    everything = [letter for each in result.letters.values() for letter in each]
-    longest = max(result.seconds.values()) if len(result.seconds) == len(result.letters) else None
-    return [*table, ("all", "", *figures(everything, result.arrivals, result.connections, longest))]
-
-
-def figures(
-    letters: Sequence[Letter], arrivals: Sequence[Arrival], connections: int, seconds: float | None
-) -> tuple[str, ...]:
-    once = tally(letters, (), arrivals).once
-    tls = ", ".join(sorted({arrival.tls or "none" for arrival in arrivals})) or "-"
-    pace = ("-", "-") if seconds is None else (f"{seconds:.2f}", f"{once / max(seconds, 0.001):.0f}")
-    return str(len(letters)), str(once), str(connections), tls, *pace
+def row(result: Result) -> tuple[str, ...]:
+    """One way, in figures."""
+    letters = [letter for each in result.letters.values() for letter in each]
+    once = tally(letters, (), result.arrivals).once
+    tls = ", ".join(sorted({arrival.tls or "none" for arrival in result.arrivals})) or "-"
+    seconds = result.seconds
+    pace = ("-", "-") if seconds is None else (f"{seconds:.2f}", f"{once / max(seconds, 0.001):.1f}")
+    return result.way, str(len(letters)), str(once), str(result.connections), str(result.handshakes), tls, *pace
 
 
 def print_table(body: Sequence[tuple[str, ...]]) -> None:
@@ -441,16 +459,16 @@ def print_ruled_table(body: Sequence[tuple[str, ...]], numbers: Sequence[bool]) 
     Console().print(table)
 
 
-def faults_of(result: Result, why: str) -> list[str]:
+def faults_of(result: Result) -> list[str]:
     """One sentence for each thing that is not as it must be; none: all is well."""
     found = []
-    if why == "late":
-        found.append(f"it was not over within {PLAY_S:.0f} seconds")
-    elif why != "done":
-        found.append(why)
+    if result.why == "late":
+        found.append(f"{result.way}: it was not over within {PLAY_S:.0f} seconds")
+    elif result.why != "done":
+        found.append(f"{result.way}: {result.why}")
     letters = [letter for each in result.letters.values() for letter in each]
     outcomes = [outcome for each in result.outcomes.values() for outcome in each]
-    return [*found, *tally(letters, outcomes, result.arrivals).faults]
+    return [*found, *(f"{result.way}: {fault}" for fault in tally(letters, outcomes, result.arrivals).faults)]
 
 
 # A run loads its own runtime, and no other.

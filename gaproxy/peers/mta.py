@@ -26,7 +26,8 @@ END_OF_DATA, QUIT = "end of data", "QUIT"
 class Letter:
     """A message and its way: from which address of the proxy, to which remotes (`address:port` each), under which TLS.
 
-    `data`: the message, every line of it ended by CRLF, no dot doubled.
+    `data`: the message, every line of it ended by CRLF, no dot doubled. `wait_ms`: how long it waits for a free
+    connection.
     """
 
     message_id: str
@@ -37,6 +38,7 @@ class Letter:
     sender: bytes
     recipients: tuple[bytes, ...]
     data: bytes = field(repr=False)
+    wait_ms: int = 0
 
 
 @frozen
@@ -54,11 +56,15 @@ class Outcome:
 
 @frozen
 class Step:
-    """One thing to say in a session, and the code of the reply that lets it go on (or one of its hundred)."""
+    """One thing to say in a session, and the code of the reply that lets it go on (or one of its hundred).
+
+    `with_next`: what comes next is said without waiting for that reply (RFC 2920).
+    """
 
     name: str
     said: bytes
     code: int
+    with_next: bool = False
 
 
 def steps(letter: Letter) -> list[Step]:
@@ -66,11 +72,28 @@ def steps(letter: Letter) -> list[Step]:
     return [
         Step("greeting", b"", 220),
         Step("EHLO", b"EHLO " + letter.helo.encode("ascii"), 250),
-        Step("MAIL", b"MAIL FROM:<%b>" % letter.sender, 250),
-        *(Step("RCPT", b"RCPT TO:<%b>" % recipient, 250) for recipient in letter.recipients),
+        *envelope(letter),
         Step("DATA", b"DATA", 354),
         Step(END_OF_DATA, letter.data, 250),
     ]
+
+
+def envelope(letter: Letter) -> list[Step]:
+    """From whom and to whom, all in one piece."""
+    *before, last = letter.recipients
+    return [
+        Step("MAIL", b"MAIL FROM:<%b>" % letter.sender, 250, with_next=True),
+        *(Step("RCPT", b"RCPT TO:<%b>" % one, 250, with_next=True) for one in before),
+        Step("RCPT", b"RCPT TO:<%b>" % last, 250),
+    ]
+
+
+def take_together(ahead: deque[Step]) -> deque[Step]:
+    """The next things to say, as many as go without waiting for a reply."""
+    taken = deque([ahead.popleft()])
+    while taken[-1].with_next:
+        taken.append(ahead.popleft())
+    return taken
 
 
 class Mta:
@@ -91,7 +114,7 @@ class Mta:
         self.done = False
         self.letter: Letter | None = None  # the one under way
         self.ahead: deque[Step] = deque()
-        self.asked: Step | None = None  # its reply is owed
+        self.asked: deque[Step] = deque()  # whose replies are owed
         self.told: Outcome | None = None  # known before its session has ended
         self.hears: Mapping[type, Callable[[Any], list[Action]]] = {
             client.Challenged: lambda event: self.say(event.answer),
@@ -145,35 +168,42 @@ class Mta:
         if not self.queue:
             return self.leave("nothing is left to send")
         letter = self.letter = self.queue.popleft()
-        return self.say(self.native.open(source=letter.source, to=letter.to, helo=letter.helo, tls=letter.tls))
+        asked: client.OpenWords = {"source": letter.source, "to": letter.to, "helo": letter.helo, "tls": letter.tls}
+        if letter.wait_ms:
+            asked["wait_ms"] = letter.wait_ms
+        return self.say(self.native.open(**asked))
 
     def ready(self, event: client.Ready) -> list[Action]:
         """A remote is there: its greeting comes first."""
         assert self.letter is not None
         self.ahead = deque(steps(self.letter))
-        self.asked = self.ahead.popleft()
+        self.asked = take_together(self.ahead)
         return []
 
     def replied(self, event: client.Replied) -> list[Action]:
         """Go on with the session; behind a reply that does not let it go on, or the last one, it ends."""
-        asked, reply = self.asked, event.reply
-        assert asked is not None and self.letter is not None
+        asked, reply = self.asked.popleft(), event.reply
+        assert self.letter is not None
         if asked.name == QUIT:
             assert self.told is not None
             return self.settle(self.told.kind, self.told.text)
         if reply.code // 100 != asked.code // 100:
-            self.told = Outcome(self.letter.message_id, REFUSED, f"{asked.name}: {words(reply)}")
+            self.told = self.told or Outcome(self.letter.message_id, REFUSED, f"{asked.name}: {words(reply)}")
         elif not self.ahead:
             self.told = Outcome(self.letter.message_id, DELIVERED, words(reply))
-        self.asked = self.ahead.popleft() if self.told is None else Step(QUIT, b"QUIT", 221)
-        speak = self.native.say_body if self.asked.name == END_OF_DATA else self.native.say
-        return self.say(speak(self.asked.said))
+        if self.asked:
+            return []
+        self.asked = take_together(self.ahead) if self.told is None else deque([Step(QUIT, b"QUIT", 221)])
+        return self.say(b"".join(map(self.spell, self.asked)))
+
+    def spell(self, step: Step) -> bytes:
+        return self.native.say_body(step.said) if step.name == END_OF_DATA else self.native.say(step.said)
 
     def settle(self, kind: str, text: str) -> list[Action]:
         """This letter is done with."""
         assert self.letter is not None
         self.outcomes.append(Outcome(self.letter.message_id, kind, text))
-        self.letter = self.asked = self.told = None
+        self.letter = self.told = None
         return self.next_letter()
 
     # The end.
@@ -187,7 +217,7 @@ class Mta:
         if self.told is not None:
             self.outcomes.append(self.told)
         elif self.letter is not None:
-            behind_dot = self.asked is not None and self.asked.name == END_OF_DATA
+            behind_dot = any(step.name == END_OF_DATA for step in self.asked)
             self.outcomes.append(Outcome(self.letter.message_id, UNKNOWN if behind_dot else LOST, why))
         self.outcomes += [Outcome(letter.message_id, UNSENT, why) for letter in self.queue]
         self.letter = None

@@ -16,6 +16,7 @@ from gaproxy.proto.smtp.commands import Command, cut_command
 
 SIZE_BYTES = 10 * 1024 * 1024
 
+ARRIVED = "ARRIVED"  # nothing was said yet
 STRANGER, GREETED, MAILED, ADDRESSED = "STRANGER", "GREETED", "MAILED", "ADDRESSED"  # commands are heard
 BODY, SECURING, OVER = "BODY", "SECURING", "OVER"  # and none here
 ANY = (STRANGER, GREETED, MAILED, ADDRESSED)
@@ -43,9 +44,10 @@ WORDS: Mapping[str, Word] = {
     "QUIT": Word(b"221 2.0.0 bye", ANY, OVER),
 }
 
-GREETING, END_OF_DATA = "greeting", "end of data"
+GREETING, TOO_MANY, END_OF_DATA = "greeting", "too many", "end of data"
 REPLIES: Mapping[str, bytes] = {
     GREETING: b"220 mx ESMTP",
+    TOO_MANY: b"421 4.7.0 too many connections",
     END_OF_DATA: b"250 2.0.0 kept",
     **{verb: word.reply for verb, word in WORDS.items()},
 }
@@ -75,21 +77,31 @@ class Guest:
 
     id: int
     source: str
-    state: str = STRANGER
+    state: str = ARRIVED
     tls: str | None = None
     unheard: bytearray = field(factory=bytearray)
     scanned: int = 0  # how much of a body that is under way has no end in it
+    due: int | None = None  # when it is attended to, where that takes time
 
 
 class Mx:
-    """The machine. `arrivals`: all that was taken in; `connections`: how many came; `problems`: why it cannot listen.
+    """The machine. `arrivals`: all that was taken in; `connections`: how many came; `handshakes`: how often TLS began;
+    `problems`: why it cannot listen.
 
     `replies` replaces rows of `REPLIES` (without CRLF): a 4xx or 5xx refuses, and what was asked does not happen.
+    `most`: so many guests at a time, others are sent away; `delay_ns`: how far away it is, there and back.
     """
 
-    next_deadline: int | None = None  # it has all the time in the world
-
-    def __init__(self, listener: actions.Listener, replies: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        listener: actions.Listener,
+        replies: Mapping[str, bytes] | None = None,
+        most: int | None = None,
+        delay_ns: int = 0,
+    ) -> None:
+        self.most = most
+        self.delay_ns = delay_ns
+        self.handshakes = 0
         self.listener = listener
         self.replies = {**REPLIES, **(replies or {})}
         self.arrivals: list[Arrival] = []
@@ -97,8 +109,12 @@ class Mx:
         self.problems: tuple[str, ...] = ()
         self.guests: dict[int, Guest] = {}
 
+    @property
+    def next_deadline(self) -> int | None:
+        return min((guest.due for guest in self.guests.values() if guest.due is not None), default=None)
+
     def step(self, now: int, event: events.Event) -> list[Action]:
-        """Hear a fact, give the orders that answer it."""
+        """Hear a fact, give the orders that answer it; those of a guest's words when they have come all the way."""
         match event:
             case events.Signalled(name="START"):
                 return [actions.Prepare((self.listener,))]
@@ -106,9 +122,15 @@ class Mx:
                 self.problems = event.problems
                 return [] if event.problems else [actions.Adopt()]
             case events.Accepted():
-                return self.welcome(event)
+                self.connections += 1
+                self.guests[event.id] = Guest(event.id, event.client[0])
+                return self.attend(now, self.guests[event.id])
             case events.Received():
-                return self.listen(self.guests[event.id], event.data)
+                self.guests[event.id].unheard += event.data
+                return self.attend(now, self.guests[event.id])
+            case events.Elapsed():
+                due = [guest for guest in self.guests.values() if guest.due is not None and guest.due <= now]
+                return [order for guest in due for order in self.answer(guest)]
             case events.Secured():
                 return self.secured(self.guests[event.id], event.version)
             case events.SecureFailed() | events.Ended():
@@ -117,28 +139,41 @@ class Mx:
                 del self.guests[event.id]
         return []
 
-    def welcome(self, event: events.Accepted) -> list[Action]:
-        guest = self.guests[event.id] = Guest(event.id, event.client[0])
-        self.connections += 1
-        if self.replies[GREETING].startswith(b"2"):
-            return [self.say(guest, self.replies[GREETING])]
-        return [self.say(guest, self.replies[GREETING]), *self.dismiss(guest)]
+    def attend(self, now: int, guest: Guest) -> list[Action]:
+        """Something came: answer it, now or as soon as the way there and back takes."""
+        if self.delay_ns == 0:
+            return self.answer(guest)
+        if guest.due is None:
+            guest.due = now + self.delay_ns
+        return []
+
+    def answer(self, guest: Guest) -> list[Action]:
+        guest.due = None
+        return self.welcome(guest) if guest.state == ARRIVED else self.listen(guest)
+
+    def welcome(self, guest: Guest) -> list[Action]:
+        welcome = [one for one in self.guests.values() if one.state not in (ARRIVED, OVER)]
+        greeting = self.replies[GREETING if self.most is None or len(welcome) < self.most else TOO_MANY]
+        if greeting.startswith(b"2"):
+            guest.state = STRANGER
+            return [self.say(guest, greeting), *self.listen(guest)]
+        return [self.say(guest, greeting), *self.dismiss(guest)]
 
     def secured(self, guest: Guest, version: str) -> list[Action]:
         """TLS stands, and all that was said before it is forgotten (RFC 3207 4.2)."""
         guest.state, guest.tls = STRANGER, version
+        self.handshakes += 1
         return []
 
     def dismiss(self, guest: Guest) -> list[Action]:
-        guest.state = OVER
+        guest.state, guest.due = OVER, None
         return [actions.Close(guest.id)]
 
     def say(self, guest: Guest, reply: bytes) -> Action:
         return actions.Send(guest.id, reply + b"\r\n")
 
-    def listen(self, guest: Guest, data: bytes) -> list[Action]:
+    def listen(self, guest: Guest) -> list[Action]:
         """Hear all that is whole: commands may come many at a time (RFC 2920), and a body in pieces."""
-        guest.unheard += data
         orders: list[Action] = []
         while guest.state not in (SECURING, OVER):
             try:

@@ -8,7 +8,7 @@ from tools.every_split import every_split
 from gaproxy.peers import mx
 from gaproxy.peers.mx import Arrival, Mx
 from gaproxy.proto.actions import Adopt, Close, Listener, Prepare, Secure, Send
-from gaproxy.proto.events import Accepted, Closed, Ended, Prepared, Received, Secured, SecureFailed, Signalled
+from gaproxy.proto.events import Accepted, Closed, Elapsed, Ended, Prepared, Received, Secured, SecureFailed, Signalled
 
 LISTENER = Listener("mx", ("192.0.2.25", 25))
 PLAIN = b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 10485760\r\n250 STARTTLS\r\n"
@@ -159,3 +159,24 @@ def test_a_line_without_end_and_a_message_without_end_are_not_borne():
     talk.says(b"x" * mx.SIZE_BYTES)
     too_large = Send(1, b"500 5.5.0 a message of more than 10485760 bytes\r\n")
     talk.tell(Received(1, b"x"), too_large, Close(1))
+
+
+def test_a_remote_far_away_answers_later_and_all_at_once():
+    far = Mx(LISTENER, delay_ns=20)
+    assert far.step(100, Accepted(1, "mx", ("192.0.2.1", 40112), bytes(48))) == []
+    assert far.next_deadline == 120
+    assert far.step(120, Elapsed()) == [Send(1, b"220 mx ESMTP\r\n")]
+    assert far.next_deadline is None
+    assert far.step(130, Received(1, b"NOOP\r\n")) == far.step(140, Received(1, b"NOOP\r\n")) == []
+    assert far.step(150, Elapsed()) == [Send(1, b"250 2.0.0 ok\r\n"), Send(1, b"250 2.0.0 ok\r\n")]
+    assert far.step(160, Elapsed()) == []
+
+
+def test_who_is_one_too_many_is_sent_away_until_somebody_has_left():
+    small = Mx(LISTENER, most=1)
+    assert small.step(0, Accepted(1, "mx", ("192.0.2.1", 1), bytes(48))) == [Send(1, b"220 mx ESMTP\r\n")]
+    refused = [Send(3, b"421 4.7.0 too many connections\r\n"), Close(3)]
+    assert small.step(0, Accepted(3, "mx", ("192.0.2.1", 2), bytes(48))) == refused
+    small.step(0, Received(1, b"QUIT\r\n"))
+    assert small.step(0, Accepted(5, "mx", ("192.0.2.1", 3), bytes(48))) == [Send(5, b"220 mx ESMTP\r\n")]
+    assert (small.connections, small.handshakes) == (3, 0)
