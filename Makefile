@@ -36,6 +36,7 @@ docs: $(READY)
 	$(BIN)/python docs/draw_states.py
 	$(BIN)/python docs/draw_reference.py
 	PYTHONPATH=tests $(BIN)/python -m kill.table
+	PYTHONPATH=tests $(BIN)/python -m sink.table
 	PYTHONPATH=tests $(BIN)/python -m clients.table
 
 clean:
