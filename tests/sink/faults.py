@@ -1,4 +1,7 @@
-"""How Postfix's smtp-sink can be a bad remote: its options, and what they make it do. Does not know how it is started."""
+"""How Postfix's smtp-sink can be a bad remote: its options, and what they make it do.
+
+Does not know how it is started.
+"""
 
 from collections.abc import Mapping
 

@@ -16,17 +16,17 @@ TARGET = ROOT / "docs" / "sink-table.md"
 
 HEAD = """# Shared connections and a remote that misbehaves
 
-Two MTAs, A and B, send four messages in turn through one proxy to one remote, Postfix's `smtp-sink`, which misbehaves in the
-same way on each of its connections. A cell says what its MTA was told: 250, or the command at which it came to nothing and the
-code (`ours`: in the proxy's words, not the remote's; FAILED: there was no remote); then whether its session had a connection of
-its own (`fresh`) or one that had carried others (`shared`), as the log says.
+Two MTAs, A and B, send four messages in turn through one proxy to one remote, Postfix's `smtp-sink`, which misbehaves
+in the same way on each of its connections. A cell says what its MTA was told: 250, or the command at which it came to
+nothing and the code (`ours`: in the proxy's words, not the remote's; FAILED: there was no remote); then whether its
+session had a connection of its own (`fresh`) or one that had carried others (`shared`), as the log says.
 
-The page is written by the run that found it: `PYTHONPATH=tests python -m sink.table` plays every row with real processes on
-asyncio and on trio. `tests/sink/test_sink_table.py` plays them again, and fails where the two differ, or one differs from
-this page. In every row it was seen that
+The page is written by the run that found it: `PYTHONPATH=tests python -m sink.table` plays every row with real
+processes on asyncio and on trio. `tests/sink/test_sink_table.py` plays them again, and fails where the two differ, or
+one differs from this page. In every row it was seen that
 
-- a fault is told to the MTA in whose session it came, and to nobody else: what comes next has a connection that is fresh, or
-  one on which nothing was wrong;
+- a fault is told to the MTA in whose session it came, and to nobody else: what comes next has a connection that is
+  fresh, or one on which nothing was wrong;
 - a message that was told 250 is at the remote exactly once, and no message is there twice.
 """
 
