@@ -26,7 +26,7 @@ from gaproxy.proto.asks import (
     Tunnel,
 )
 from gaproxy.proto.doors.haproxy_words import Address, Header, cut_header
-from gaproxy.proto.doors.looks import LOOK, hints
+from gaproxy.proto.doors.looks import LOOK, SERVING, hints
 from gaproxy.proto.doors.native_words import spell_place
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.session import ACCEPT, ANY, AT_ONCE, Cut, Session, State, Word
@@ -53,7 +53,8 @@ CODES: Mapping[str, str] = {
 }
 """Every kind of failure, and its enhanced status code (RFC 3463). Ours are never 5xx: mail must not bounce."""
 
-NOTHING_CAME = "4.5.0 gaproxy: bad_request: no PROXY header came; SMTP clients use listen_smtp"
+SMTP_ADVICE = f"; SMTP clients use {SERVING['SMTP']}" if "SMTP" in SERVING else ""
+NOTHING_CAME = f"4.5.0 gaproxy: bad_request: no PROXY header came{SMTP_ADVICE}"
 NAME = re.compile(rb"[!-~]{1,255}")
 NO_HEADER = re.compile(
     rb"\A(?:PROXY [ -~]{0,100}(?:[^ -~].?)?|"
