@@ -219,9 +219,13 @@ class HaproxyDoor(Session):
             self.fail(failed)
 
     def fail(self, failed: Failed, told: bool = True) -> None:
-        """Say why there is no remote, and go. Whoever does not speak SMTP with us hears our end only."""
+        """Say why there is no remote, and go. Whoever does not speak SMTP with us hears our end only.
+
+        The remote's own words pass where the MTA waits for them: a greeting that the second dial met answers no EHLO.
+        """
         if self.tls != OPAQUE:
-            self.ask(Say(failed.wire or self.worded(failed)))
+            own = b"" if self.state == REDIALLING else failed.wire
+            self.ask(Say(own or self.worded(failed)))
         if told:
             self.mention_failure(failed)
         self.leave()

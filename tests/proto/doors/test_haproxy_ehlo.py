@@ -15,7 +15,7 @@ from tools.haproxy_talk import (
     logged,
     told,
 )
-from tools.talk import GOODBYE, GREETING, MAIL, PIPELINING, QUIT, SESSION, Talk, connected
+from tools.talk import GOODBYE, GREETING, MAIL, PIPELINING, QUIT, SESSION, Talk, connected, story
 
 from gaproxy.proto.actions import Close, Connect, Relay, Secure, Send
 from gaproxy.proto.events import Closed, ConnectFailed, Ended, Received, SecureFailed, Signalled
@@ -291,6 +291,25 @@ def test_a_handshake_that_fails_under_level_may_is_no_reason_to_give_the_remote_
 def test_a_second_dial_that_fails_is_our_421():
     talk = failed_handshake()
     talk.tell(ConnectFailed(4, "timeout", "timed out"), Send(1, told("timeout", "timed out", "4.4.1")), Close(1))
+
+
+@pytest.mark.parametrize("greeting", ["554 5.7.1 go away", "421 4.3.2 busy"])
+def test_a_greeting_that_refuses_the_second_dial_is_no_answer_to_the_mtas_ehlo(greeting):
+    talk = failed_handshake()
+    talk.tell(connected(4))
+    words = told("greeting", f"the remote refused us in its greeting: {greeting}", "4.4.2")
+    orders = talk.hear(Received(4, f"{greeting}\r\n".encode()))
+    assert story(orders)[0][1] == words
+    assert Close(1) in orders
+
+
+def test_a_second_dial_has_the_time_of_a_request():
+    talk = failed_handshake()
+    talk.tell(Closed(2, "closed"))
+    talk.tell(connected(4))
+    talk.wait(59.999)
+    words = told("timeout", "the time for all addresses is over", "4.4.1")
+    talk.wait(0.001, Close(4), Send(1, words), Close(1))
 
 
 @pytest.mark.parametrize("gone", [Ended(1), Closed(1, "reset")])
