@@ -67,7 +67,7 @@ NO_COMMAND = re.compile(rb"\A(?!(?:EHLO|HELO|NOOP|RSET|QUIT)[ \r])(.*)", re.DOTA
 """What a journal does not tell: all that is neither a header, nor shows which other protocol is spoken; no command."""
 
 CHECKS: Mapping[Word, str] = {**dict.fromkeys(("EHLO", "HELO", "NOOP", "RSET"), "agree"), "QUIT": "quit", ANY: "refuse"}
-FIRST: Mapping[Word, str] = {"EHLO": "greet", "HELO": "greet", "QUIT": "quit", ANY: "wait_for_greeting"}
+FIRST: Mapping[Word, str] = {"EHLO": "greet", "HELO": "greet", "QUIT": "quit", ANY: "want_ehlo"}
 
 
 class HaproxyDoor(Session):
@@ -92,7 +92,7 @@ class HaproxyDoor(Session):
     def __init__(self, listener: tuple[str, Address], client: Address, entropy: bytes, tls: str) -> None:
         super().__init__(PRELUDE)
         self.listener, self.place = listener
-        self.caller, self.client = client, spell_place(*client)
+        self.client_place, self.client = client, spell_place(*client)
         self.name = entropy[32:40].hex()
         self.tls = tls
         self.began = False  # whether anything came
@@ -151,7 +151,7 @@ class HaproxyDoor(Session):
         """Whether the header tells this very connection, as a health check of HAProxy's in version 1 does."""
         place = ip_address(self.place[0])
         reached = place.is_unspecified or place == ip_address(self.remote[0])
-        return reached and self.remote[1] == self.place[1] and self.source == self.caller
+        return reached and self.remote[1] == self.place[1] and self.source == self.client_place
 
     def request(self) -> Request:
         destination = Destination(*self.remote, host=None, group=0)
@@ -161,12 +161,23 @@ class HaproxyDoor(Session):
     # Health checks.
 
     def agree(self, command: Command) -> None:
-        self.ask(Say(reply(250, "gaproxy")))
+        self.answer(250, "gaproxy")
 
     def refuse(self, command: Command) -> None:
-        self.ask(Say(reply(502, "5.5.1 gaproxy: a health check sends no mail")))
+        self.answer(502, "5.5.1 gaproxy: a health check sends no mail")
+
+    # What is ours to answer, at a health check and before the EHLO.
+
+    def answer(self, code: int, text: str) -> None:
+        """A command that leads nowhere. An MTA has its time again for the next one; a health check has not."""
+        if self.state == GREETED:
+            self.become(GREETED)
+        self.ask(Say(reply(code, text)))
 
     def quit(self, command: Command) -> None:
+        if command.argument:
+            self.answer(501, "5.5.4 gaproxy: QUIT takes no argument")
+            return
         self.ask(Say(reply(221, "2.0.0 gaproxy: goodbye")))
         if self.state == GREETED:
             self.let_go("quit")
@@ -191,17 +202,15 @@ class HaproxyDoor(Session):
     def greet(self, command: Command) -> None:
         name = command.argument.strip(b" ")
         if not NAME.fullmatch(name):
-            self.become(GREETED)
-            self.ask(Say(reply(501, f"5.5.4 gaproxy: {command.verb} needs a name")))
+            self.answer(501, f"5.5.4 gaproxy: {command.verb} needs a name")
             return
         self.verb, self.helo = command.verb, name.decode("ascii")
         self.become(INTRODUCING)
         self.ask(Introduce(self.verb, self.helo))
 
-    def wait_for_greeting(self, command: Command) -> None:
+    def want_ehlo(self, command: Command) -> None:
         """Nothing is forwarded: under `level encrypt` the envelope would go out in plain text."""
-        self.become(GREETED)
-        self.ask(Say(reply(503, "5.5.1 gaproxy: EHLO first")))
+        self.answer(503, "5.5.1 gaproxy: EHLO first")
 
     def declined(self, outcome: Declined) -> None:
         """The remote's reply to the MTA's own name passes, whatever its code."""

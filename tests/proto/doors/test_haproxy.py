@@ -208,6 +208,7 @@ def test_local_is_greeted_and_nothing_is_dialled():
     for verb in (b"EHLO a\r\n", b"HELO a\r\n", b"NOOP\r\n", b"RSET\r\n"):
         talk.tell(Received(1, verb), Send(1, b"250 gaproxy\r\n"))
     talk.tell(Received(1, MAIL), Send(1, b"502 5.5.1 gaproxy: a health check sends no mail\r\n"))
+    talk.tell(Received(1, b"QUIT now\r\n"), Send(1, b"501 5.5.4 gaproxy: QUIT takes no argument\r\n"))
     talk.tell(Received(1, QUIT), Send(1, GOODBYE), Close(1))
 
 

@@ -30,6 +30,7 @@ def test_before_an_ehlo_had_its_250_nothing_is_forwarded():
     talk.tell(Received(1, b"NOOP\nMAIL\r\n"), Send(1, FIRST))
     talk.tell(Received(1, b"EHLO\r\n"), Send(1, b"501 5.5.4 gaproxy: EHLO needs a name\r\n"))
     talk.tell(Received(1, b"EHLO \xff\r\n"), Send(1, b"501 5.5.4 gaproxy: EHLO needs a name\r\n"))
+    talk.tell(Received(1, b"QUIT now\r\n"), Send(1, b"501 5.5.4 gaproxy: QUIT takes no argument\r\n"))
     talk.tell(Received(1, QUIT), Send(1, GOODBYE), Close(1), Send(2, QUIT))
     assert logged(talk) == (
         f"smtp: session({SESSION}): end client=127.0.0.9:40112 source=127.0.0.2:40113 remote=192.0.2.5:25 "
