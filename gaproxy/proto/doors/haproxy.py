@@ -55,6 +55,7 @@ CODES: Mapping[str, str] = {
 
 SMTP_ADVICE = f"; SMTP clients use {SERVING['SMTP']}" if "SMTP" in SERVING else ""
 NOTHING_CAME = f"4.5.0 gaproxy: bad_request: no PROXY header came{SMTP_ADVICE}"
+SHUTTING_DOWN = Failed("shutting_down", "the proxy is shutting down")
 NAME = re.compile(rb"[!-~]{1,255}")
 NO_HEADER = re.compile(
     rb"\A(?:PROXY [ -~]{0,100}(?:[^ -~].?)?|"
@@ -124,28 +125,26 @@ class HaproxyDoor(Session):
     def header(self, header: Header) -> None:
         """Grammar was judged; source and destination are judged where dialling begins, in this order."""
         if self.draining:
-            self.fail(Failed("shutting_down", "the proxy is shutting down"))
-        elif header.local:
+            self.fail(SHUTTING_DOWN)
+            return
+        self.source, self.remote = header.source, header.destination
+        if header.local:
             self.become(HEALTH)
             self.mention_health("local")
             self.ask(Say(b"220 gaproxy\r\n"))
-        elif header.source is None or header.destination is None:
-            self.fail(Failed("bad_request", header.refusal or ""))
-        else:
-            self.source, self.remote = header.source, header.destination
-            self.open(header.refusal)
-
-    def open(self, refusal: str | None) -> None:
-        if refusal is not None:
-            self.fail(Failed("denied", refusal))
+        elif header.refusal is not None:
+            self.fail(Failed(*header.refusal))
         elif self.names_itself():
-            failed = Failed("denied", "the destination is a listener of this proxy")
-            self.fail(failed, told=self.followed)
-            if not self.followed:
-                self.mention_health("own_pair")
+            self.refuse_own_pair()
         else:
             self.become(DIALLING)
             self.ask(Open(self.request()))
+
+    def refuse_own_pair(self) -> None:
+        """A health check, where nothing came behind it; else somebody whose front hands on its own address."""
+        self.fail(Failed("denied", "the destination is a listener of this proxy"), told=self.followed)
+        if not self.followed:
+            self.mention_health("own_pair")
 
     def names_itself(self) -> bool:
         """Whether the header tells this very connection, as a health check of HAProxy's in version 1 does."""
@@ -302,15 +301,14 @@ class HaproxyDoor(Session):
     def drain(self) -> None:
         """Who has not begun is told at once; a header that is still to come is heard, and told the same."""
         self.draining = True
-        shutting_down = Failed("shutting_down", "the proxy is shutting down")
         if self.state == HEALTH:
             self.leave()
         elif self.state == GREETED:
             self.ask(Part())
-            self.fail(shutting_down)
+            self.fail(SHUTTING_DOWN)
         elif self.state in (DIALLING, INTRODUCING, REDIALLING):
             self.ask(CallOff())
-            self.fail(shutting_down)
+            self.fail(SHUTTING_DOWN)
 
     def ended(self) -> None:
         self.lost("closed")

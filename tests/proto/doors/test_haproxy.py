@@ -137,6 +137,13 @@ def test_who_speaks_something_else_leaves_a_hint_once_a_minute(said, hint):
             "::ffff:7f00:1 is an IPv4 address in the disguise of IPv6",
             "[::ffff:7f00:1]:25 from ::1: ",
         ),
+        (
+            b"PROXY TCP6 ::ffff:127.0.0.2 ::ffff:127.0.0.1 0 25\r\n",
+            "source_denied",
+            "4.7.1",
+            "::ffff:7f00:2 is an IPv4 address in the disguise of IPv6",
+            "[::ffff:7f00:1]:25 from ::ffff:7f00:2: ",
+        ),
     ],
 )
 def test_a_header_that_is_well_formed_and_cannot_be_served_is_answered(header, kind, code, words, where):
