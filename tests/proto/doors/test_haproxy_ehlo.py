@@ -15,7 +15,7 @@ from tools.haproxy_talk import (
     logged,
     told,
 )
-from tools.talk import GOODBYE, GREETING, MAIL, PIPELINING, QUIT, SESSION, Talk, connected, story
+from tools.talk import GOODBYE, GREETING, MAIL, PIPELINING, QUIT, RCPT, SESSION, Talk, connected, story
 
 from gaproxy.proto.actions import Close, Connect, Relay, Secure, Send
 from gaproxy.proto.events import Closed, ConnectFailed, Ended, Received, SecureFailed, Signalled
@@ -49,6 +49,22 @@ def test_the_remotes_answer_to_ehlo_passes_whatever_its_code_and_the_mta_falls_b
     talk.tell(Received(1, HELO), Send(2, HELO))
     talk.tell(Received(2, b"250 mx1 hello mta\r\n"), Send(1, b"250 mx1 hello mta\r\n"))
     talk.tell(Received(1, MAIL), Send(2, MAIL))
+
+
+def test_what_is_pipelined_behind_an_ehlo_waits_and_is_not_forwarded_if_that_is_refused():
+    talk = greeted()
+    talk.tell(Received(1, EHLO + MAIL + RCPT), Send(2, EHLO))
+    talk.tell(Received(2, b"550 no\r\n"), Send(1, b"550 no\r\n" + FIRST + FIRST))
+    talk.tell(Received(1, EHLO + MAIL + RCPT), Send(2, EHLO))
+    talk.tell(Received(2, PIPELINING), Send(1, PIPELINING), Send(2, MAIL + RCPT))
+
+
+def test_a_remote_that_does_not_answer_the_mtas_ehlo_has_its_five_minutes():
+    talk = greeted()
+    talk.tell(Received(1, EHLO), Send(2, EHLO))
+    talk.wait(299.999)
+    words = told("timeout", "the remote was silent for too long while EHLO", "4.4.1")
+    talk.wait(0.001, Close(2), Send(1, words), Close(1))
 
 
 def test_an_mta_that_sends_no_end_of_a_command_is_refused():
@@ -248,6 +264,42 @@ def test_what_follows_by_our_doing_is_our_421():
     talk.tell(SECURED, Send(2, EHLO))
     words = told("ehlo", "the remote refused EHLO: 550 not under TLS", "4.4.2")
     talk.tell(Received(2, b"550 not under TLS\r\n"), Send(2, QUIT), Send(1, words), Close(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "reply"),
+    [(ENCRYPT, "454 4.7.0 not now"), (ENCRYPT, "421 4.3.2 I go"), (BY_US, "421 4.3.2 I go")],
+)
+def test_a_starttls_of_ours_that_fails_is_our_421(options, reply):
+    talk = greeted(options)
+    talk.hear(Received(1, EHLO))
+    talk.tell(Received(2, OFFERS_TLS), Send(2, STARTTLS))
+    orders = talk.hear(Received(2, f"{reply}\r\n".encode()))
+    assert story(orders)[0][1] == told("tls", f"the remote refused STARTTLS: {reply}", "4.7.5")
+    assert Close(1) in orders
+
+
+def test_a_starttls_of_ours_that_is_refused_is_no_matter_under_level_may():
+    talk = greeted(BY_US)
+    talk.hear(Received(1, EHLO))
+    talk.hear(Received(2, OFFERS_TLS))
+    talk.tell(Received(2, b"454 no\r\n"), Send(1, b"250-mx1.example.net\r\n250 PIPELINING\r\n"))
+
+
+@pytest.mark.parametrize("options", [BY_US, ENCRYPT])
+def test_plain_text_behind_the_220_to_our_starttls_is_the_end(options):
+    talk = greeted(options)
+    talk.hear(Received(1, EHLO))
+    talk.hear(Received(2, OFFERS_TLS))
+    words = told("tls", "plain text came behind the reply to STARTTLS", "4.7.5")
+    talk.tell(Received(2, GO + b"250 evil\r\n"), Close(2), Send(1, words), Close(1))
+
+
+@pytest.mark.parametrize("gone", [Ended(2), Closed(2, "reset")])
+def test_a_remote_that_goes_in_the_handshake_is_our_421_under_level_encrypt(gone):
+    orders = securing(ENCRYPT).hear(gone)
+    assert Send(1, told("tls", "the remote closed the connection while SECURING", "4.7.5")) in orders
+    assert Close(1) in orders
 
 
 def test_level_encrypt_takes_no_remote_without_tls():

@@ -54,10 +54,8 @@ def test_a_greeting_that_refuses_is_told_word_for_word(greeting):
     orders = talk.hear(Received(2, greeting))
     assert story(orders)[0][1] == greeting
     assert Close(1) in orders
-    assert (
-        f"kind=greeting client=127.0.0.9:40112 source=127.0.0.2:40113 remote=192.0.2.5:25 reply={greeting[:3].decode()}"
-        in (talk.last_note("smtp:").replace("source=127.0.0.2 ", "source=127.0.0.2:40113 "))
-    )
+    told = "kind=greeting client=127.0.0.9:40112 source=127.0.0.2 remote=192.0.2.5:25 reply="
+    assert told + greeting[:3].decode() in talk.last_note("smtp:")
 
 
 def test_a_greeting_that_is_none_is_told_as_ours():
@@ -85,6 +83,15 @@ def test_words_that_are_too_long_are_cut_and_the_session_still_named():
 def test_every_letter_of_our_words_can_be_read():
     door = HaproxyDoor((PLACE, ("127.0.0.1", 5000)), CLIENT, ENTROPY, "mta")
     assert door.worded(Failed("tls", "caf\xe9\r\n")) == f"421 4.7.5 gaproxy: tls: caf??? [{SESSION}]\r\n".encode()
+
+
+def test_whatever_failed_is_counted_by_its_kind():
+    talk = dialling()
+    talk.hear(ConnectFailed(2, "refused", "no"))
+    talk.hear(accepted(3))
+    talk.hear(Received(3, b"PROXY TCP4 127.0.0.2 10.0.0.1 0 25\r\n"))
+    counted = talk.proxy.seating.counted
+    assert (counted["smtp_failed", "refused"], counted["smtp_failed", "denied"]) == (1, 1)
 
 
 def test_no_fault_of_ours_is_5xx():
@@ -166,6 +173,16 @@ def test_behind_the_dot_the_outcome_is_unknown_and_told_at_once():
     talk.tell(Ended(2), Close(2), Send(1, words), Close(1))
 
 
+def test_an_mta_that_ends_behind_its_quit_has_its_replies_first():
+    talk = in_session()
+    for said, heard in ((MAIL, b"250 ok\r\n"), (RCPT, b"250 ok\r\n"), (DATA, b"354 go\r\n")):
+        talk.hear(Received(1, said))
+        talk.hear(Received(2, heard))
+    talk.tell(Relayed(1, 100, QUIT, "dot"))
+    talk.tell(Ended(1))
+    talk.tell(Received(2, b"250 kept\r\n"), Send(1, b"250 kept\r\n" + GOODBYE), Close(1), Send(2, QUIT))
+
+
 SHUTTING_DOWN = away("shutting down", "4.3.2")
 
 
@@ -213,3 +230,20 @@ def test_failures_at_an_opaque_door_are_only_an_end():
     talk.tell(ConnectFailed(2, "refused", "no"), Close(1))
     talk.tell(accepted(3))
     talk.wait(5.0, Close(3))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"PROXY UNKNOWN\r\n", b"PROXY TCP4 127.0.0.2 10.0.0.1 0 25\r\n", b"PROXY TCP4 0.0.0.0 192.0.2.5 0 25\r\n"],
+)
+def test_a_header_that_an_opaque_door_cannot_serve_is_only_an_end(header):
+    talk = stranger("relay opaque")
+    talk.tell(Received(1, header), Close(1))
+    assert logged(talk).startswith(f"smtp: session({SESSION}): failed kind=")
+
+
+def test_an_opaque_door_has_25_seconds_to_connect():
+    talk = dialling("relay opaque")
+    talk.wait(24.999)
+    talk.wait(0.001, Close(2), Close(1))
+    assert "kind=timeout" in logged(talk)
