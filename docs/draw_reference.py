@@ -102,7 +102,8 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "early_body": "the MTA sent a body before the 354",
         "smuggled": "a body held a look-alike of its own end; the remote never saw it whole",
         "injection": "something came behind STARTTLS, or its reply, that is no TLS: both sides were closed",
-        "opaque_silent": "neither side said anything for longer than `timeouts { opaque }`",
+        "opaque_silent": "neither side said anything for longer than `timeouts { opaque }`; what they said in the "
+        "last ten seconds before may be missing in `bytes`",
         "draining": "the proxy is stopping, and the MTA was between two messages",
         "remote_421": "the remote said 421",
         "remote_closed": "the remote closed the connection",
