@@ -51,6 +51,16 @@ def test_the_remotes_answer_to_ehlo_passes_whatever_its_code_and_the_mta_falls_b
     talk.tell(Received(1, MAIL), Send(2, MAIL))
 
 
+@pytest.mark.parametrize("reply", ["220 what", "251 what", "354 what", "250-yes\r\n550 no"])
+def test_what_one_mta_takes_for_yes_and_another_for_no_is_our_421(reply):
+    talk = greeted()
+    talk.tell(Received(1, EHLO), Send(2, EHLO))
+    orders = talk.hear(Received(2, f"{reply}\r\n".encode()))
+    said = reply.replace("\r\n550", "").replace("250-", "550 ")
+    assert story(orders)[0][1] == told("ehlo", f"the remote refused EHLO: {said}", "4.4.2")
+    assert Close(1) in orders
+
+
 def test_what_is_pipelined_behind_an_ehlo_waits_and_is_not_forwarded_if_that_is_refused():
     talk = greeted()
     talk.tell(Received(1, EHLO + MAIL + RCPT), Send(2, EHLO))

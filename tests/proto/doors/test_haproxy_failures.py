@@ -58,6 +58,13 @@ def test_a_greeting_that_refuses_is_told_word_for_word(greeting):
     assert told + greeting[:3].decode() in talk.last_note("smtp:")
 
 
+def test_a_greeting_that_is_half_a_refusal_is_told_as_ours():
+    talk = dialling()
+    talk.tell(connected())
+    words = told("greeting", "the remote refused us in its greeting: 554 welcome no", "4.4.2")
+    talk.tell(Received(2, b"220-welcome\r\n554 no\r\n"), Send(2, QUIT), Send(1, words), Close(1))
+
+
 def test_a_greeting_that_is_none_is_told_as_ours():
     talk = dialling()
     talk.tell(connected())
