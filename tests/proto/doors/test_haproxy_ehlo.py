@@ -162,6 +162,14 @@ def test_a_starttls_that_the_remote_refuses_changes_nothing():
     talk.tell(Received(1, MAIL), Send(2, MAIL))
 
 
+def test_no_tls_begins_while_the_house_closes():
+    talk = in_session()
+    talk.hear(Received(1, STARTTLS))
+    talk.hear(Signalled("TERM"))
+    words = f"421 4.3.2 gaproxy: shutting down [{SESSION}]\r\n".encode()
+    talk.tell(Received(2, GO), Close(2), Send(1, words), Close(1))
+
+
 def test_a_starttls_that_the_remote_does_not_offer_is_refused_by_us():
     talk = in_session(offer=PIPELINING)
     talk.tell(Received(1, STARTTLS), Send(1, b"502 5.5.1 gaproxy: not relayed\r\n"))
