@@ -1,7 +1,19 @@
 """The PROXY door where there is no remote, or none any more: what is told, and what is only an end."""
 
 import pytest
-from tools.haproxy_talk import EHLO, HEADER, PLACE, accepted, dialling, in_session, logged, stranger, told
+from tools.haproxy_talk import (
+    EHLO,
+    HEADER,
+    PLACE,
+    SECURED,
+    accepted,
+    dialling,
+    greeted,
+    in_session,
+    logged,
+    stranger,
+    told,
+)
 from tools.talk import CLIENT, DATA, ENTROPY, GOODBYE, MAIL, QUIT, RCPT, SESSION, connected, story
 
 from gaproxy.proto.actions import Close, Connect, Relay, Send
@@ -99,6 +111,13 @@ def test_whatever_failed_is_counted_by_its_kind():
     talk.hear(Received(3, b"PROXY TCP4 127.0.0.2 10.0.0.1 0 25\r\n"))
     counted = talk.proxy.seating.counted
     assert (counted["smtp_failed", "refused"], counted["smtp_failed", "denied"]) == (1, 1)
+
+
+def test_a_fault_of_our_own_in_the_call_is_told_as_well():
+    talk = greeted()
+    talk.proxy.seating.strict = False
+    talk.tell(Received(1, EHLO), Send(2, EHLO))
+    talk.tell(SECURED, Close(2), Send(1, told("internal", "a fault of the proxy", "4.3.0")), Close(1))
 
 
 def test_no_fault_of_ours_is_5xx():
