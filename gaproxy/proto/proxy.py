@@ -35,7 +35,7 @@ T = TypeVar("T")
 class Door:
     """One row: how a session is made for who comes in there. `guarded`: strangers are let in one after the other."""
 
-    make: Callable[[Keys, DoorSettings, events.Accepted], NativeDoor | HaproxyDoor]
+    make: Callable[[Keys, DoorSettings, events.Accepted], Session]
     guarded: bool = False
 
 
