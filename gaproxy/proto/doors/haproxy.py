@@ -219,7 +219,7 @@ class HaproxyDoor(Session):
     # Failures, in words.
 
     def failed(self, failed: Failed) -> None:
-        if failed.again_plain and self.state == INTRODUCING:
+        if failed.again_plain:
             self.tls = "none"
             self.become(REDIALLING)
             self.ask(Open(self.request()))

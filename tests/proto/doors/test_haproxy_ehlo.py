@@ -359,6 +359,14 @@ def test_a_handshake_that_fails_under_level_may_is_no_reason_to_give_the_remote_
     talk.tell(Received(1, MAIL), Send(4, MAIL))
 
 
+def test_a_second_dial_tries_no_tls_again():
+    talk = failed_handshake()
+    talk.tell(connected(4))
+    talk.tell(Received(4, GREETING), Send(4, EHLO))
+    talk.tell(Received(4, OFFERS_TLS), Send(1, b"250-mx1.example.net\r\n250 PIPELINING\r\n"))
+    talk.tell(Received(1, STARTTLS), Send(1, b"502 5.5.1 gaproxy: not relayed\r\n"))
+
+
 def test_a_second_dial_that_fails_is_our_421():
     talk = failed_handshake()
     talk.tell(ConnectFailed(4, "timeout", "timed out"), Send(1, told("timeout", "timed out", "4.4.1")), Close(1))
