@@ -321,7 +321,7 @@ class Proxy:
 
     def tunnel(self, session: Session, seat: Seat, ask: asks.Tunnel) -> None:
         """The same, but nobody listens; a door's, or a relay's that has heard enough."""
-        tunnel = Tunnel(ask.name, ask.fields, ask.hello)
+        tunnel = Tunnel(ask.fields, ask.hello)
         door, caller = seat.lender or session, seat.lent or there(seat.asked)
         if seat.beside is not None:
             self.seating.unseat(session)

@@ -192,7 +192,7 @@ class HaproxyDoor(Session):
             return
         self.become(LENT)
         if self.tls == OPAQUE:
-            self.ask(Tunnel(self.name, self.fields(outcome)))
+            self.ask(Tunnel(self.fields(outcome)))
             return
         told = outcome.said or (outcome.offer.ehlo_reply() if self.verb == "EHLO" else outcome.offer.helo_reply())
         lend = Lend(b"", self.name, outcome.offer, self.fields(outcome), stock=True, starttls=self.tls == MTA)

@@ -450,7 +450,7 @@ class Far(Session):
             return
         relay.near.become(DONE)
         self.become(GONE)
-        self.ask(Say(said.wire), Tunnel(relay.name, relay.fields, hello=True))
+        self.ask(Say(said.wire), Tunnel(relay.fields, hello=True))
 
     def go_ahead(self, said: Reply) -> None:
         """354: the body may come. It is told at once, for nothing else can be owed before it."""
