@@ -106,7 +106,8 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "early_body": "the MTA sent a body before the 354",
         "smuggled": "a body held a look-alike of its own end; the remote never saw it whole",
         "injection": "something came behind STARTTLS, or its reply, that is no TLS: both sides were closed",
-        "opaque_silent": "neither side said anything for longer than `timeouts { opaque }`",
+        "opaque_silent": "neither side said anything for longer than `timeouts { opaque }`; what they said in the "
+        "last ten seconds before may be missing in `bytes`",
         "turn_over": "it had had its turn, and others waited for the connection",
         "lacks": "the remote was lost before it answered, and offered less when it was dialled again",
         "not_replaced": "the remote was lost before it answered, and could not be dialled again",

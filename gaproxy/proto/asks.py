@@ -241,10 +241,9 @@ class Lend:
 class Tunnel:
     """My peer and its remote are a tunnel's until `returned`: bytes go both ways, and nobody reads them.
 
-    `hello`: each side must begin with TLS, the MTA first.
+    `fields`: what the log tells of it. `hello`: each side must begin with TLS, the MTA first.
     """
 
-    name: str
     fields: Mapping[str, str | int]
     hello: bool = False
 

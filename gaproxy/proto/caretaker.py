@@ -28,7 +28,8 @@ STATUS, REPEATS, DRAIN = "status", "repeats", "drain"
 class Caretaker:
     """Keeps what is in force: settings, the policy of the way out, who is admitted.
 
-    `exit_code`: the house is closed.
+    `doors`: by name of the listener, former ones too, for some may still come in there. `exit_code`: the house is
+    closed.
     """
 
     def __init__(self, filename: str, keys: Keys, seating: Seating, pool: Pool) -> None:
@@ -38,9 +39,7 @@ class Caretaker:
         self.seating = seating
         self.admission = Admission(0, 0)
         self.policy = Policy((), frozenset())
-        self.doors: dict[
-            str, DoorSettings
-        ] = {}  # by name of the listener, former ones too: some may still come in there
+        self.doors: dict[str, DoorSettings] = {}
         self.run = ""  # the name of this run
         self.guests = 0
         self.guests_of: Counter[str] = Counter()

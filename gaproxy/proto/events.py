@@ -138,7 +138,7 @@ class Relaying:
 
     At most every 10 s while it moves. One more, with `at`, comes at once where a look-alike of the end of data begins
     at that offset: it and what follows is not forwarded. And of an `until="end"` relay a last one comes before a
-    `Closed` that ends it.
+    `Closed` that ends it, be it of `id` or of where its bytes went.
     """
 
     id: int

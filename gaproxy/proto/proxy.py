@@ -38,7 +38,7 @@ S = TypeVar("S", bound=Session)
 class Door:
     """One row: how a session is made for who comes in there. `guarded`: strangers are let in one after the other."""
 
-    make: Callable[[Keys, DoorSettings, events.Accepted], NativeDoor | HaproxyDoor]
+    make: Callable[[Keys, DoorSettings, events.Accepted], Session]
     guarded: bool = False
 
 
@@ -287,7 +287,7 @@ class Proxy:
 
     def tunnel(self, session: Session, seat: Seat, ask: asks.Tunnel) -> None:
         """The same, but nobody listens; a door's, or a relay's that has heard enough."""
-        tunnel = Tunnel(ask.name, ask.fields, ask.hello)
+        tunnel = Tunnel(ask.fields, ask.hello)
         door, caller = seat.lender or session, seat.lent or there(seat.asked)
         if seat.beside is not None:
             self.seating.unseat(session)

@@ -221,7 +221,7 @@ class Link:
         self.sending = LOST
         self.outbox.clear()
         if self.feeder is not None:
-            self.feeder.cut_off()
+            self.feeder.lose_end()
         if self.ended:
             self.leave()
         self.arm()
@@ -239,7 +239,7 @@ class Link:
         if self.passage is not None:
             self.passage.break_off()
         if self.feeder is not None:
-            self.feeder.cut_off()
+            self.feeder.lose_end()
         self.owner.left(self)
         self.owner.tell(Closed(self.id, self.kind))
 

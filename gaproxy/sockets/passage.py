@@ -100,10 +100,19 @@ class Passage:
         self.ground.tell(Relayed(self.source.id, self.size, rest, outcome, self.at, bare))
 
     def break_off(self) -> None:
-        """The source is gone, and nothing will tell how far it came but this."""
+        """The source is gone."""
+        self.tell_last()
+        self.stop()
+
+    def lose_end(self) -> None:
+        """The far end is gone."""
+        self.tell_last()
+        self.cut_off()
+
+    def tell_last(self) -> None:
+        """How far bytes came that nobody scans: a direction that breaks off tells it now or never."""
         if self.scanner is None:
             self.tell_progress(None)
-        self.stop()
 
     def stop(self) -> None:
         """The source goes its own way again."""
@@ -111,7 +120,7 @@ class Passage:
         self.cut_off()
 
     def cut_off(self) -> None:
-        """The far end is gone, or no longer ours: what comes is dropped."""
+        """The far end is no longer ours to feed: what comes is dropped."""
         to, self.to = self.to, None
         if to is not None:
             to.feeder = None

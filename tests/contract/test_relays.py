@@ -122,14 +122,16 @@ def test_a_reset_in_the_middle_is_closed_and_not_relayed(stage: Stage) -> None:
     assert stage.is_quiet()
 
 
-def test_of_bytes_that_nobody_scans_a_reset_leaves_their_number(stage: Stage) -> None:
+def test_of_bytes_that_nobody_scans_a_reset_leaves_their_number_both_ways(stage: Stage) -> None:
     mta, near = stage.knock()
     mx = stage.call(2)
     stage.order(Relay(near, 2, "end"), Relay(2, near, "end"))
     mta.sendall(b"12345")
     assert mx.recv(5) == b"12345"
+    mx.sendall(b"678")
+    assert mta.recv(3) == b"678"
     reset(mta)
-    stage.hears(Relaying(near, 5, 0), Closed(near, "reset"))
+    stage.hears(Relaying(2, 3, 0), Relaying(near, 5, 0), Closed(near, "reset"))
     stage.order(End(2))
     assert read_all(mx) == b""
 

@@ -9,7 +9,11 @@ from gaproxy.proto.session import Session
 Turn = tuple[type[Session], str, str]
 
 DIALOGUES = {
-    f"test_{name}.py" for name in ("native", "haproxy", "tunnel", "caller", "dialler", "dialogue", "proxy", "caretaker")
+    f"test_{name}.py"
+    for name in (
+        *("native", "haproxy", "haproxy_ehlo", "haproxy_failures"),
+        *("tunnel", "caller", "dialler", "dialogue", "proxy", "caretaker"),
+    )
 }
 
 
@@ -27,11 +31,11 @@ def turns_taken() -> Iterator[set[Turn]]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tables are judged behind all dialogues, if all are told; the model comes later, for it takes every turn."""
+    """The tables are judged behind all dialogues, if all are told; models come later, for they take every turn."""
     narrowed = config.option.keyword or config.option.markexpr or any("::" in arg for arg in config.args)
     whole = not narrowed and {item.path.name for item in items} >= DIALOGUES
     judges = [item for item in items if item.path.name == "test_tables.py" and item.name.startswith("test_every_turn")]
-    models = [item for item in items if item.path.name == "test_model.py"]
+    models = [item for item in items if item.path.name.endswith("_model.py")]
     others = [item for item in items if item not in judges and item not in models]
     if not whole:
         config.hook.pytest_deselected(items=judges)

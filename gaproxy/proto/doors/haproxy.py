@@ -26,7 +26,7 @@ from gaproxy.proto.asks import (
     Tunnel,
 )
 from gaproxy.proto.doors.haproxy_words import Address, Header, cut_header
-from gaproxy.proto.doors.looks import LOOK, hints
+from gaproxy.proto.doors.looks import LOOK, SERVING, hints
 from gaproxy.proto.doors.native_words import spell_place
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.session import ACCEPT, ANY, AT_ONCE, Cut, Session, State, Word
@@ -53,7 +53,9 @@ CODES: Mapping[str, str] = {
 }
 """Every kind of failure, and its enhanced status code (RFC 3463). Ours are never 5xx: mail must not bounce."""
 
-NOTHING_CAME = "4.5.0 gaproxy: bad_request: no PROXY header came; SMTP clients use listen_smtp"
+SMTP_ADVICE = f"; SMTP clients use {SERVING['SMTP']}" if "SMTP" in SERVING else ""
+NOTHING_CAME = f"4.5.0 gaproxy: bad_request: no PROXY header came{SMTP_ADVICE}"
+SHUTTING_DOWN = Failed("shutting_down", "the proxy is shutting down")
 NAME = re.compile(rb"[!-~]{1,255}")
 NO_HEADER = re.compile(
     rb"\A(?:PROXY [ -~]{0,100}(?:[^ -~].?)?|"
@@ -66,7 +68,7 @@ NO_COMMAND = re.compile(rb"\A(?!(?:EHLO|HELO|NOOP|RSET|QUIT)[ \r])(.*)", re.DOTA
 """What a journal does not tell: all that is neither a header, nor shows which other protocol is spoken; no command."""
 
 CHECKS: Mapping[Word, str] = {**dict.fromkeys(("EHLO", "HELO", "NOOP", "RSET"), "agree"), "QUIT": "quit", ANY: "refuse"}
-FIRST: Mapping[Word, str] = {"EHLO": "greet", "HELO": "greet", "QUIT": "quit", ANY: "wait_for_greeting"}
+FIRST: Mapping[Word, str] = {"EHLO": "greet", "HELO": "greet", "QUIT": "quit", ANY: "want_ehlo"}
 
 
 class HaproxyDoor(Session):
@@ -102,7 +104,7 @@ class HaproxyDoor(Session):
         self.pool, self.mails_per_turn = pool, mails_per_turn
         self.fallback = False
         self.listener, self.place = listener
-        self.caller, self.client = client, spell_place(*client)
+        self.client_place, self.client = client, spell_place(*client)
         self.name = entropy[32:40].hex()
         self.tls = tls
         self.began = False  # whether anything came
@@ -134,34 +136,32 @@ class HaproxyDoor(Session):
     def header(self, header: Header) -> None:
         """Grammar was judged; source and destination are judged where dialling begins, in this order."""
         if self.draining:
-            self.fail(Failed("shutting_down", "the proxy is shutting down"))
-        elif header.local:
+            self.fail(SHUTTING_DOWN)
+            return
+        self.source, self.remote = header.source, header.destination
+        if header.local:
             self.become(HEALTH)
             self.mention_health("local")
             self.ask(Say(b"220 gaproxy\r\n"))
-        elif header.source is None or header.destination is None:
-            self.fail(Failed("bad_request", header.refusal or ""))
-        else:
-            self.source, self.remote = header.source, header.destination
-            self.open(header.refusal)
-
-    def open(self, refusal: str | None) -> None:
-        if refusal is not None:
-            self.fail(Failed("denied", refusal))
+        elif header.refusal is not None:
+            self.fail(Failed(*header.refusal))
         elif self.names_itself():
-            failed = Failed("denied", "the destination is a listener of this proxy")
-            self.fail(failed, told=self.followed)
-            if not self.followed:
-                self.mention_health("own_pair")
+            self.refuse_own_pair()
         else:
             self.become(DIALLING)
             self.ask(Open(self.request()))
+
+    def refuse_own_pair(self) -> None:
+        """A health check, where nothing came behind it; else somebody whose front hands on its own address."""
+        self.fail(Failed("denied", "the destination is a listener of this proxy"), told=self.followed)
+        if not self.followed:
+            self.mention_health("own_pair")
 
     def names_itself(self) -> bool:
         """Whether the header tells this very connection, as a health check of HAProxy's in version 1 does."""
         place = ip_address(self.place[0])
         reached = place.is_unspecified or place == ip_address(self.remote[0])
-        return reached and self.remote[1] == self.place[1] and self.source == self.caller
+        return reached and self.remote[1] == self.place[1] and self.source == self.client_place
 
     def request(self) -> Request:
         destination = Destination(*self.remote, host=None, group=0)
@@ -174,7 +174,7 @@ class HaproxyDoor(Session):
             self.verb,
             self.tls,
             pool=self.pool,
-            member=self.caller[0],
+            member=self.client_place[0],
             reuse="new" if self.tls == OPAQUE or self.verb == "HELO" else "any",
             refuses=refuses,
             fallback=self.fallback,
@@ -183,12 +183,23 @@ class HaproxyDoor(Session):
     # Health checks.
 
     def agree(self, command: Command) -> None:
-        self.ask(Say(reply(250, "gaproxy")))
+        self.answer(250, "gaproxy")
 
     def refuse(self, command: Command) -> None:
-        self.ask(Say(reply(502, "5.5.1 gaproxy: a health check sends no mail")))
+        self.answer(502, "5.5.1 gaproxy: a health check sends no mail")
+
+    # What is ours to answer, at a health check and before the EHLO.
+
+    def answer(self, code: int, text: str) -> None:
+        """A command that leads nowhere. An MTA has its time again for the next one; a health check has not."""
+        if self.state in (GREETED, SHOWN):
+            self.become(self.state)
+        self.ask(Say(reply(code, text)))
 
     def quit(self, command: Command) -> None:
+        if command.argument:
+            self.answer(501, "5.5.4 gaproxy: QUIT takes no argument")
+            return
         self.ask(Say(reply(221, "2.0.0 gaproxy: goodbye")))
         self.let_go("quit")
         self.leave()
@@ -203,7 +214,7 @@ class HaproxyDoor(Session):
             return
         self.become(LENT)
         if self.tls == OPAQUE:
-            self.ask(Tunnel(self.name, self.fields(outcome)))
+            self.ask(Tunnel(self.fields(outcome)))
             return
         told = outcome.said or (outcome.offer.ehlo_reply() if self.verb == "EHLO" else outcome.offer.helo_reply())
         fields, mta = self.fields(outcome), self.tls == MTA
@@ -213,8 +224,7 @@ class HaproxyDoor(Session):
     def greet(self, command: Command) -> None:
         name = command.argument.strip(b" ")
         if not NAME.fullmatch(name):
-            self.become(self.state)
-            self.ask(Say(reply(501, f"5.5.4 gaproxy: {command.verb} needs a name")))
+            self.answer(501, f"5.5.4 gaproxy: {command.verb} needs a name")
             return
         self.verb, self.helo = command.verb, name.decode("ascii")
         if self.state == SHOWN:
@@ -224,10 +234,9 @@ class HaproxyDoor(Session):
             self.become(INTRODUCING)
             self.ask(Introduce(self.verb, self.helo))
 
-    def wait_for_greeting(self, command: Command) -> None:
+    def want_ehlo(self, command: Command) -> None:
         """Nothing is forwarded: under `level encrypt` the envelope would go out in plain text."""
-        self.become(self.state)
-        self.ask(Say(reply(503, "5.5.1 gaproxy: EHLO first")))
+        self.answer(503, "5.5.1 gaproxy: EHLO first")
 
     def declined(self, outcome: Declined) -> None:
         """The remote's reply to the MTA's own name passes, whatever its code."""
@@ -237,7 +246,7 @@ class HaproxyDoor(Session):
     # Failures, in words.
 
     def failed(self, failed: Failed) -> None:
-        if failed.again_plain and self.state == INTRODUCING:
+        if failed.again_plain:
             self.tls, self.fallback = "none", True
             self.become(ASKING)
             self.ask(Open(self.request()))
@@ -245,9 +254,13 @@ class HaproxyDoor(Session):
             self.fail(failed)
 
     def fail(self, failed: Failed, told: bool = True) -> None:
-        """Say why there is no remote, and go. Whoever does not speak SMTP with us hears our end only."""
+        """Say why there is no remote, and go. Whoever does not speak SMTP with us hears our end only.
+
+        The remote's own words pass where the MTA waits for them: a greeting that the second dial met answers no EHLO.
+        """
         if self.tls != OPAQUE:
-            self.ask(Say(failed.wire or self.worded(failed)))
+            own = b"" if self.state == ASKING else failed.wire
+            self.ask(Say(own or self.worded(failed)))
         if told:
             self.mention_failure(failed)
         self.leave()
@@ -317,16 +330,15 @@ class HaproxyDoor(Session):
     def drain(self) -> None:
         """Who has not begun is told at once; a header that is still to come is heard, and told the same."""
         self.draining = True
-        shutting_down = Failed("shutting_down", "the proxy is shutting down")
         if self.state == HEALTH:
             self.leave()
         elif self.state in (GREETED, SHOWN):
             if self.state == GREETED:
                 self.ask(Part())
-            self.fail(shutting_down)
+            self.fail(SHUTTING_DOWN)
         elif self.state in (DIALLING, INTRODUCING, ASKING):
             self.ask(CallOff())
-            self.fail(shutting_down)
+            self.fail(SHUTTING_DOWN)
 
     def ended(self) -> None:
         self.lost("closed")

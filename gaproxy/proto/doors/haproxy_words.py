@@ -47,13 +47,13 @@ _V1_BEGINNING = re.compile(
 class Header:
     """A header that is well-formed. `local`: the proxy in front speaks for itself, nobody is behind it.
 
-    `refusal`: why there is nothing to serve, in one sentence; then the addresses may be missing.
+    `refusal`: why there is nothing to serve: the kind of failure, and one sentence. Addresses that are missing are "".
     """
 
-    source: Address | None = None
-    destination: Address | None = None
+    source: Address = ("", 0)
+    destination: Address = ("", 0)
     local: bool = False
-    refusal: str | None = None
+    refusal: tuple[str, str] | None = None
 
 
 def cut_header(buffer: bytearray | bytes) -> tuple[Header, int] | None:
@@ -88,7 +88,7 @@ def _cut_v1(buffer: bytearray | bytes) -> tuple[Header, int] | None:
 
 def _read_v1(said: bytes) -> Header:
     if _UNKNOWN.fullmatch(said):
-        return Header(refusal="the PROXY header says UNKNOWN, so it names no destination")
+        return Header(refusal=("bad_request", "the PROXY header says UNKNOWN, so it names no destination"))
     match = _V1.fullmatch(said)
     if match is None:
         raise RemoteProtocolError("a malformed version 1 header")
@@ -151,7 +151,7 @@ def _read_v2(command: int, family: int, wire: bytes) -> Header:
     if command == LOCAL:
         return Header(local=True)
     if family == UNSPEC:  # then "the receiver should ignore address information", and TLVs begin nobody knows where
-        return Header(refusal="the PROXY header says UNSPEC, so it names no destination")
+        return Header(refusal=("bad_request", "the PROXY header says UNSPEC, so it names no destination"))
     size, host = STREAM_OF[family]
     source, destination, source_port, destination_port = struct.unpack_from(f"!{size}s{size}sHH", wire, V2_HEAD_BYTES)
     _walk_tlvs(wire, V2_HEAD_BYTES + 2 * size + 4)
@@ -194,9 +194,12 @@ def _header(
         raise RemoteProtocolError("a port above 65535 in a PROXY header")
     if destination_port == 0:
         raise RemoteProtocolError("destination port 0 in a PROXY header")
-    mapped = [host for host in (source, destination) if host in MAPPED]
-    refusal = f"{mapped[0]} is an IPv4 address in the disguise of IPv6" if mapped else None
-    return Header((str(source), source_port), (str(destination), destination_port), refusal=refusal)
+    refusals = [
+        (kind, f"{host} is an IPv4 address in the disguise of IPv6")
+        for kind, host in (("source_denied", source), ("denied", destination))
+        if host in MAPPED
+    ]
+    return Header((str(source), source_port), (str(destination), destination_port), refusal=next(iter(refusals), None))
 
 
 def _crc32c_table() -> tuple[int, ...]:

@@ -4,7 +4,7 @@ Does not know at which door it was, or what became of it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 LOOKED_AT_BYTES = 16
 
@@ -23,6 +23,9 @@ LOOKS: tuple[tuple[str, bytes, str], ...] = (
 LOOK = b"(?:%b)" % b"|".join(beginning for _, beginning, _ in LOOKS)
 """The first bytes of any of them: all that a journal need tell of whoever is turned away."""
 
+SERVING: Mapping[str, str] = {what: directive for what, _, directive in LOOKS if directive}
+"""By what it is, the directive of the door that takes it."""
+
 
 def hints(first: bytes | bytearray, door: str) -> Iterator[tuple[str, str]]:
     """The field of a log line that says what these bytes look like; none, where they look like nothing known.
@@ -32,6 +35,5 @@ def hints(first: bytes | bytearray, door: str) -> Iterator[tuple[str, str]]:
     seen = bytes(first[:LOOKED_AT_BYTES])
     for what, beginning, directive in LOOKS:
         if re.match(beginning, seen):
-            advice = f": {directive} serves it" if directive else ", which no door here speaks"
-            yield "hint", what if directive == door else what + advice
+            yield "hint", what if directive in ("", door) else f"{what}: {directive} serves it"
             return

@@ -105,9 +105,12 @@ class Far(Session):
         if self.followed:
             relay.lose_remote("4.7.0", "bytes behind the reply to STARTTLS", "injection")
             return
+        if relay.draining:
+            relay.lose_remote("4.3.2", "shutting down", "draining")
+            return
         relay.near.become(DONE)
         self.become(GONE)
-        self.ask(Say(said.wire), Tunnel(relay.name, relay.fields, hello=True))
+        self.ask(Say(said.wire), Tunnel(relay.fields, hello=True))
 
     def go_ahead(self, said: Reply) -> None:
         """354: the body may come. It is told at once, for nothing else can be owed before it."""

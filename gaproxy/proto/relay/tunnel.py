@@ -23,11 +23,11 @@ class Tunnel:
     said too early by a peer that would take it for protected afterwards (CVE-2011-0411).
     """
 
-    def __init__(self, name: str, fields: Mapping[str, str | int], hello: bool) -> None:
+    def __init__(self, fields: Mapping[str, str | int], hello: bool) -> None:
         self.fields = fields
         self.ended_by = ""
-        self.near = Side(self, HELLO if hello else CARRYING, "mta", name)
-        self.far = Side(self, WAITING if hello else CARRYING, "remote", name)
+        self.near = Side(self, HELLO if hello else CARRYING, "mta")
+        self.far = Side(self, WAITING if hello else CARRYING, "remote")
 
     def renew(self) -> None:
         """Something moved: both directions have their time again."""
@@ -49,11 +49,10 @@ class Side(Session):
         DONE: State(),
     }
 
-    def __init__(self, tunnel: Tunnel, state: str, who: str, name: str) -> None:
+    def __init__(self, tunnel: Tunnel, state: str, who: str) -> None:
         super().__init__(state)
         self.tunnel = tunnel
         self.who = who
-        self.called = name
         self.sent_before = 0
         self.size = 0
 

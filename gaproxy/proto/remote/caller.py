@@ -140,7 +140,7 @@ class Caller(Session):
         self.ask(Tell(Opened(self.source, self.destination, Offer(reply.wire, b"", {}, extended=False), None)))
 
     def refused(self, reply: Reply) -> None:
-        wire = reply.wire if reply.code >= 400 else b""
+        wire = reply.wire if refuses(reply) else b""
         self.fail("greeting", "the remote refused us in its greeting", reply, wire=wire)
 
     def closed_session(self, reply: Reply) -> None:
@@ -185,7 +185,7 @@ class Caller(Session):
             self.introduce(HELO)
         elif of_mta and reply.code == 421:
             self.closed_session(reply)
-        elif of_mta:
+        elif of_mta and refuses(reply):
             self.become(GREETED)
             self.ask(Tell(Declined(reply.wire)))
         else:
@@ -326,6 +326,12 @@ class Caller(Session):
             self.ask(Leave())
         else:
             self.fail(kind or FAILING[self.state], text, again_plain=again_plain)
+
+
+def refuses(reply: Reply) -> bool:
+    """Whether every MTA takes it for a refusal. Many read one digit, and some that of the first line: what is half a
+    refusal would have them go on with a remote that we gave up."""
+    return reply.code >= 400 and "mixed_codes" not in reply.taints
 
 
 FAILING: Mapping[str, str] = {

@@ -65,20 +65,21 @@ def test_a_header_says_where_from_and_where_to(wire, header):
 
 
 NOT_SERVABLE = {
-    "UNKNOWN": (b"PROXY UNKNOWN\r\n", "UNKNOWN"),
-    "UNKNOWN with something behind it": (b"PROXY UNKNOWN ffff::1 ~ 1 2\r\n", "UNKNOWN"),
-    "UNSPEC": (v2(b"", family=0), "UNSPEC"),
-    "UNSPEC with addresses": (v2(b"\1" * 100, family=0), "UNSPEC"),
-    "mapped source": (b"PROXY TCP6 ::ffff:127.0.0.1 2001:db8::2 1 25\r\n", "disguise"),
-    "mapped destination": (b"PROXY TCP6 2001:db8::2 ::ffff:7f00:1 1 25\r\n", "disguise"),
-    "mapped in v2": (v2(PAIR6[:16] + MAPPED + PAIR6[32:], family=0x21), "disguise"),
+    "UNKNOWN": (b"PROXY UNKNOWN\r\n", "bad_request", "UNKNOWN"),
+    "UNKNOWN with something behind it": (b"PROXY UNKNOWN ffff::1 ~ 1 2\r\n", "bad_request", "UNKNOWN"),
+    "UNSPEC": (v2(b"", family=0), "bad_request", "UNSPEC"),
+    "UNSPEC with addresses": (v2(b"\1" * 100, family=0), "bad_request", "UNSPEC"),
+    "mapped source": (b"PROXY TCP6 ::ffff:127.0.0.1 2001:db8::2 1 25\r\n", "source_denied", "disguise"),
+    "mapped destination": (b"PROXY TCP6 2001:db8::2 ::ffff:7f00:1 1 25\r\n", "denied", "disguise"),
+    "mapped in v2": (v2(PAIR6[:16] + MAPPED + PAIR6[32:], family=0x21), "denied", "disguise"),
 }
 
 
-@pytest.mark.parametrize(("wire", "why"), NOT_SERVABLE.values(), ids=NOT_SERVABLE)
-def test_a_header_may_be_well_formed_and_yet_nothing_to_serve(wire, why):
+@pytest.mark.parametrize(("wire", "kind", "why"), NOT_SERVABLE.values(), ids=NOT_SERVABLE)
+def test_a_header_may_be_well_formed_and_yet_nothing_to_serve(wire, kind, why):
     header, size = cut_header(wire)
-    assert why in header.refusal
+    told, words = header.refusal
+    assert (told, why in words) == (kind, True)
     assert size == len(wire)
 
 
@@ -96,7 +97,7 @@ def story(pieces: list[bytes]) -> tuple[object, bytes]:
     return None, bytes(buffer)
 
 
-WHOLE = [wire for wire, _ in (*SERVED.values(), *NOT_SERVABLE.values()) if len(wire) < 200]
+WHOLE = [wire for wire, *_ in (*SERVED.values(), *NOT_SERVABLE.values()) if len(wire) < 200]
 
 
 @pytest.mark.parametrize("wire", WHOLE)
