@@ -9,11 +9,17 @@ from pathlib import Path
 from tools.house import ROOT
 
 SMALL = ("--rounds=1", "--seconds=0.1", "--pairs=200", "--runtimes=asyncio,trio")
+
+
+def on_each(*kinds: str) -> set[str]:
+    return {f"{kind} {runtime}" for kind in kinds for runtime in ("asyncio", "trio")}
+
+
 SUBJECTS = {
-    **{row: {"haproxy", "bare asyncio", "bare trio"} for row in "34567"},
-    "8": {"native asyncio", "native trio"},
-    "-": {"haproxy", "native asyncio", "native trio"},
-    "10": {"hall"},
+    **{row: {"haproxy", *on_each("bare", "opaque", "smtp")} for row in "34567"},
+    "8": on_each("native", "smtp"),
+    "-": {"haproxy", *on_each("native", "smtp")},
+    "10": {"hall native", "hall smtp"},
 }
 
 
