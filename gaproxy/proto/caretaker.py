@@ -111,7 +111,7 @@ class Caretaker:
         )
         self.keys.keep(tuple(secret.reveal() for secret in settings.secrets))
         self.admit(self.admission.limit(settings.unauthenticated_total, settings.unauthenticated_per_client))
-        self.seating.timeouts = settings.timeouts
+        self.seating.keep_times(settings.timeouts)
         self.seating.verbose = settings.log_verbose
         self.seating.order(Adopt(settings.capture, settings.log_format))
         self.tell_adopted(settings, prepared)

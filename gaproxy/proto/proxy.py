@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from gaproxy.proto import actions, asks, events
 from gaproxy.proto.actions import Action
-from gaproxy.proto.asks import Ask, Declined, Failed
+from gaproxy.proto.asks import Declined, Failed
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.config.directives import NATIVE, PROXY_PROTOCOL
 from gaproxy.proto.config.settings import DoorSettings
@@ -24,7 +24,15 @@ from gaproxy.proto.relay.dialogue import Far, Near, Relay
 from gaproxy.proto.relay.tunnel import Side, Tunnel
 from gaproxy.proto.remote.caller import Caller
 from gaproxy.proto.remote.dialler import Dialler, Refusals
-from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER, Connection, Seat, Seating, Told
+from gaproxy.proto.seating import (
+    UNHEARD_BYTES_MOST,
+    UNHEARD_BYTES_MOST_OF_A_STRANGER,
+    Connection,
+    Performs,
+    Seat,
+    Seating,
+    Told,
+)
 from gaproxy.proto.session import Departure, Session
 
 S = TypeVar("S", bound=Session)
@@ -56,12 +64,11 @@ class Proxy:
     """
 
     def __init__(self, filename: str, keys: Keys, strict: bool = False) -> None:
-        self.seating = Seating(self.perform, strict)
+        self.seating = Seating(self.is_asked_what(), strict)
         self.caretaker = Caretaker(filename, keys, self.seating)
         self.refusals = Refusals()
         self.called = 0
         self.facts = self.hears_what()
-        self.asked = self.is_asked_what()
 
     @property
     def next_deadline(self) -> int | None:
@@ -75,9 +82,6 @@ class Proxy:
         seating.drain_agenda()
         self.caretaker.close_when_done()
         return seating.orders
-
-    def perform(self, session: Session, seat: Seat, ask: Ask) -> None:
-        self.asked[type(ask)](session, seat, ask)
 
     def hears_what(self) -> Mapping[type, Callable[[Any], None]]:
         """Every fact, and who hears it first."""
@@ -100,7 +104,7 @@ class Proxy:
             events.Elapsed: self.elapsed,
         }
 
-    def is_asked_what(self) -> Mapping[type, Callable[[Session, Seat, Any], None]]:
+    def is_asked_what(self) -> Performs:
         """Every ask, and what the hall does then."""
         return {
             asks.Say: self.say,
