@@ -26,7 +26,9 @@ def parser() -> ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each figure; default: 1")
     parser.add_argument("--pairs", type=int, default=5000, help="that lie idle; default: 5000")
     parser.add_argument("--runtimes", default=",".join(RUNTIMES), help="default: all")
-    parser.add_argument("--rows", default=",".join(row.number for row in ROWS) + ",10", help="default: all")
+    parser.add_argument(
+        "--rows", default=",".join(dict.fromkeys(row.number for row in ROWS)) + ",10", help="default: all"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
     return parser
 

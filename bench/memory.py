@@ -8,11 +8,26 @@ from contextlib import ExitStack
 from attrs import frozen
 
 from bench.load import WAIT_S, open_pairs
-from bench.sessions import enter
+from bench.sessions import (
+    END_OF_DATA,
+    ENVELOPE,
+    HELLO,
+    LINE,
+    REPLIES,
+    TAKEN,
+    answer_ehlo,
+    enter,
+    greet,
+    open_sessions,
+    read_until,
+)
 from bench.subjects import Native, NoBench, Subject
+from gaproxy.sockets.certificate import own_policy
 
 GREETING_BYTES = 50
 PING_LINES, PING_BYTES = 4, 16_000  # 64 KB in the longest lines that the door hears
+LETTER = LINE * 920 + END_OF_DATA  # 64 KB
+OFFER_TLS = b"250-mx.example.com\r\n250-PIPELINING\r\n250 STARTTLS\r\n"
 SETTLE_S = 0.5
 IDLE_S = 1.0
 
@@ -56,6 +71,44 @@ def relayed_pairs(sink: socket.socket) -> Fill:
                 receiver.recv(GREETING_BYTES)
 
     return fill
+
+
+def idle_sessions(sink: socket.socket) -> Fill:
+    """Sessions behind their EHLO, in which no mail has begun."""
+
+    def fill(subject: Subject, count: int, stack: ExitStack) -> None:
+        open_sessions(subject, sink, count, stack)
+
+    return fill
+
+
+def tls_sessions(sink: socket.socket) -> Fill:
+    """Sessions whose remote speaks TLS with the proxy, and took a message of 64 KB."""
+
+    def fill(subject: Subject, count: int, stack: ExitStack) -> None:
+        for pair in open_pairs(subject, sink, count, stack):
+            deliver(*pair, stack)
+
+    return fill
+
+
+def deliver(client: socket.socket, server: socket.socket, stack: ExitStack) -> None:
+    """From the greeting to the reply to a message, the sink's side under TLS."""
+    greet(client, server)
+    answer_ehlo(server, OFFER_TLS)
+    read_until(server, b"STARTTLS\r\n")
+    server.sendall(b"220 go on\r\n")
+    secured = stack.enter_context(own_policy().context.wrap_socket(server, server_side=True))
+    answer_ehlo(secured, REPLIES[b"EHLO"])
+    read_until(client, HELLO[1])
+    client.sendall(ENVELOPE)
+    read_until(secured, b"DATA\r\n")
+    secured.sendall(REPLIES[b"MAIL"] + REPLIES[b"RCPT"] + REPLIES[b"DATA"])
+    read_until(client, REPLIES[b"DATA"])
+    client.sendall(LETTER)
+    read_until(secured, b"\r\n" + END_OF_DATA)
+    secured.sendall(TAKEN)
+    read_until(client, TAKEN)
 
 
 def tls_connections(subject: Subject, count: int, stack: ExitStack) -> None:

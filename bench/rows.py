@@ -3,6 +3,7 @@
 Does not know how figures become ratios, nor how those are shown.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from math import inf
@@ -11,15 +12,30 @@ from socket import socket
 
 from attrs import frozen
 
-from bench.load import Calls, Exchanges, Load, Measured, measure, open_pairs
-from bench.memory import Fill, at_rest, most_pairs, relayed_pairs, tls_connections
-from bench.sessions import Caller, Guest, Sessions
-from bench.subjects import Bare, Haproxy, Native, Subject
+from bench.load import Calls, Dialogue, Exchanges, Load, Measured, Pair, measure, open_pairs
+from bench.memory import Fill, at_rest, idle_sessions, most_pairs, relayed_pairs, tls_connections, tls_sessions
+from bench.sessions import (
+    BODY,
+    CALL,
+    END_OF_DATA,
+    LINE,
+    NOOP,
+    SMTP,
+    Caller,
+    Guest,
+    Sessions,
+    Steps,
+    message,
+    open_sessions,
+)
+from bench.subjects import Bare, Haproxy, Native, Opaque, Ours, Smtp, SmtpTls, Subject
 
 CONNECTIONS = 32
 CLIENTS = 16
 TLS_CONNECTIONS_MOST = 500
 KB = 1000
+ANSWER_BYTES = 50
+BIG_BODY = LINE * 1000 + END_OF_DATA  # 70 KB
 NO_AIM = inf
 
 
@@ -57,7 +73,7 @@ class Row:
 
     number: str
     what: str
-    kind: type["Bare | Native"]
+    kinds: Sequence[type[Ours]]
     figure: Callable[[Subject, socket, Options], Figure]
     aim: float | None = None
     trio: float | None = None
@@ -72,27 +88,46 @@ class Row:
 
     def subjects(self, options: Options, folder: Path) -> list[Subject]:
         peers: list[Subject] = [Haproxy("haproxy", folder)] if self.compared else []
-        return peers + [self.kind(runtime, folder) for runtime in options.runtimes]
+        return peers + [kind(runtime, folder) for kind in self.kinds for runtime in options.runtimes]
 
 
-def exchange(request_bytes: int, answer_bytes: int = 50) -> Callable[[Subject, socket, Options], Measured]:
-    """Requests and answers on connections that stand."""
+Opening = Callable[[Subject, socket, int, ExitStack], list[Pair]]
+Measuring = Callable[[Subject, socket, Options], Measured]
+
+
+def exchange(dialogue: Dialogue, opened: Opening) -> Measuring:
+    """The same dialogue over and over, on connections that stand."""
 
     def measured(subject: Subject, sink: socket, options: Options) -> Measured:
         with ExitStack() as stack:
-            pairs = open_pairs(subject, sink, CONNECTIONS, stack)
-            return run(subject, Exchanges(pairs, request_bytes, answer_bytes), options)
+            pairs = opened(subject, sink, CONNECTIONS, stack)
+            return run(subject, Exchanges(pairs, dialogue), options)
 
     return measured
+
+
+def raw(request_bytes: int) -> Measuring:
+    """Bytes that mean nothing to anybody."""
+    return exchange(((os.urandom(request_bytes), os.urandom(ANSWER_BYTES)),), open_pairs)
+
+
+def smtp(dialogue: Dialogue) -> Measuring:
+    """What is said within a session."""
+    return exchange(dialogue, open_sessions)
 
 
 def calls(subject: Subject, sink: socket, options: Options) -> Measured:
     return run(subject, Calls(subject, sink, CONNECTIONS), options)
 
 
-def sessions(subject: Subject, sink: socket, options: Options) -> Measured:
-    clients = [Guest(subject, n) if isinstance(subject, Native) else Caller(subject, n) for n in range(CLIENTS)]
-    return run(subject, Sessions(clients, sink), options)
+def sessions(steps: Steps, count: int) -> Measuring:
+    """Whole sessions, one after the other at each of so many clients."""
+
+    def measured(subject: Subject, sink: socket, options: Options) -> Measured:
+        clients = [Guest(subject, n) if isinstance(subject, Native) else Caller(subject, n) for n in range(count)]
+        return run(subject, Sessions(clients, sink, steps), options)
+
+    return measured
 
 
 def run(subject: Subject, load: Load, options: Options) -> Measured:
@@ -100,7 +135,7 @@ def run(subject: Subject, load: Load, options: Options) -> Measured:
         return measure(subject, load, options.seconds)
 
 
-def cpu(measured: Callable[[Subject, socket, Options], Measured]) -> Callable[[Subject, socket, Options], Figure]:
+def cpu(measured: Measuring) -> Callable[[Subject, socket, Options], Figure]:
     """The proxy's time for each."""
 
     def figure(subject: Subject, sink: socket, options: Options) -> Figure:
@@ -110,7 +145,7 @@ def cpu(measured: Callable[[Subject, socket, Options], Measured]) -> Callable[[S
     return figure
 
 
-def p99(measured: Callable[[Subject, socket, Options], Measured]) -> Callable[[Subject, socket, Options], Figure]:
+def p99(measured: Measuring) -> Callable[[Subject, socket, Options], Figure]:
     """What 99 of 100 do not exceed."""
 
     def figure(subject: Subject, sink: socket, options: Options) -> Figure:
@@ -124,6 +159,14 @@ def memory_of_pairs(subject: Subject, sink: socket, options: Options) -> Figure:
     return resting(subject, relayed_pairs(sink), most_pairs(options.descriptors, options.pairs))
 
 
+def memory_of_sessions(subject: Subject, sink: socket, options: Options) -> Figure:
+    return resting(subject, idle_sessions(sink), most_pairs(options.descriptors, options.pairs))
+
+
+def memory_of_tls_sessions(subject: Subject, sink: socket, options: Options) -> Figure:
+    return resting(subject, tls_sessions(sink), min(options.pairs, TLS_CONNECTIONS_MOST), KB)
+
+
 def memory_of_tls(subject: Subject, sink: socket, options: Options) -> Figure:
     return resting(subject, tls_connections, min(options.pairs, TLS_CONNECTIONS_MOST), KB)
 
@@ -133,12 +176,20 @@ def resting(subject: Subject, fill: Fill, count: int, divisor: int = 1) -> Figur
     return Figure(rest.bytes_each / divisor, rest.idle_share)
 
 
+CARRIERS = (Bare, Opaque)
+
 ROWS = (
-    Row("3", "CPU per relayed 7 KB message", Bare, cpu(exchange(7000)), 1.25, 1.1),
-    Row("4", "CPU per relayed 70 KB message", Bare, cpu(exchange(70_000)), 0.65, NO_AIM),
-    Row("5", f"p99 of a 50-byte exchange at {CONNECTIONS} connections", Bare, p99(exchange(50)), 1.2, waits=True),
-    Row("6", "CPU per new connection and dial", Bare, cpu(calls), 1.8, 1.0),
-    Row("7", "memory of an idle relayed pair", Bare, memory_of_pairs, 0.5, fresh=True),
-    Row("8", "memory of an idle TLS connection after 64 KB", Native, memory_of_tls, 22, unit="KB", fresh=True),
-    Row("-", "CPU per whole SMTP session with one 7 KB message", Native, cpu(sessions)),
+    Row("3", "CPU per relayed 7 KB message", CARRIERS, cpu(raw(7000)), 1.25, 1.1),
+    Row("3", "the same in SMTP, its envelope with it", [Smtp], cpu(smtp(message(BODY))), 1.25, 1.1),
+    Row("4", "CPU per relayed 70 KB message", CARRIERS, cpu(raw(70_000)), 0.65, NO_AIM),
+    Row("4", "the same in SMTP, its envelope with it", [Smtp], cpu(smtp(message(BIG_BODY))), 0.65, NO_AIM),
+    Row("5", f"p99 of a 50-byte exchange at {CONNECTIONS} connections", CARRIERS, p99(raw(50)), 1.2, waits=True),
+    Row("5", "the same in SMTP: NOOP and its reply", [Smtp], p99(smtp(NOOP)), 1.2, waits=True),
+    Row("6", "CPU per new connection and dial", CARRIERS, cpu(calls), 1.8, 1.0),
+    Row("6", "the same in SMTP: greeting, EHLO, QUIT", [Smtp], cpu(sessions(CALL, CONNECTIONS)), 1.8, 1.0),
+    Row("7", "memory of an idle relayed pair", CARRIERS, memory_of_pairs, 0.5, fresh=True),
+    Row("7", "the same in SMTP, behind its EHLO", [Smtp], memory_of_sessions, 0.5, fresh=True),
+    Row("8", "memory of an idle TLS connection after 64 KB", [Native], memory_of_tls, 22, unit="KB", fresh=True),
+    Row("8", "a session whose remote speaks TLS", [SmtpTls], memory_of_tls_sessions, 22, unit="KB", fresh=True),
+    Row("-", "CPU per whole SMTP session with one 7 KB message", [Native, Smtp], cpu(sessions(SMTP, CLIENTS))),
 )

@@ -1,6 +1,6 @@
-"""Whole SMTP sessions with one message each: the same dialogue, the same sink, and two ways to come by a session.
+"""SMTP as all clients and the sink speak it: whole sessions, and what is said within one that stands.
 
-Knows how a client behind a PROXY header and one at our native door go from session to session.
+Knows how a client behind a PROXY header and one at our native door come by a session; does not know who is between.
 """
 
 import secrets
@@ -8,25 +8,27 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 
-from bench.load import SINK, SOURCES, WAIT_S, Crowd
+from bench.load import SINK, SOURCES, WAIT_S, Crowd, Dialogue, Pair, open_pairs, said_to_sink
 from bench.subjects import Native, Subject
 from gaproxy.client import Challenged, Client, Event
 
 HELO = "out.example.com"
 LINE = b"x" * 68 + b"\r\n"
-BODY = LINE * 100 + b".\r\n"  # 7 KB
+END_OF_DATA = b".\r\n"
+BODY = LINE * 100 + END_OF_DATA  # 7 KB
 
 GOODBYE = b"221"
+EHLO = b"EHLO " + HELO.encode("ascii") + b"\r\n"
+ENVELOPE = b"MAIL FROM:<a@out.example.com>\r\nRCPT TO:<b@mx.example.com>\r\nDATA\r\n"
 
 # What a client says, and how what it waits for ends. The sink offers PIPELINING, and so does our door.
-SMTP: Sequence[tuple[bytes, bytes]] = (
-    (b"EHLO " + HELO.encode("ascii") + b"\r\n", b"250 PIPELINING\r\n"),
-    (b"MAIL FROM:<a@out.example.com>\r\nRCPT TO:<b@mx.example.com>\r\nDATA\r\n", b"354 go on\r\n"),
-    (BODY, b"250 2.0.0 taken\r\n"),
-    (b"QUIT\r\n", GOODBYE),
-)
+Steps = Sequence[tuple[bytes, bytes]]
+HELLO, FAREWELL = (EHLO, b"250 PIPELINING\r\n"), (b"QUIT\r\n", GOODBYE)
+CALL: Steps = (HELLO, FAREWELL)
+SMTP: Steps = (HELLO, (ENVELOPE, b"354 go on\r\n"), (BODY, b"250 2.0.0 taken\r\n"), FAREWELL)
 GREETING = b"220 mx.example.com ESMTP\r\n"
 REPLIES = {
     b"EHLO": b"250-mx.example.com\r\n250 PIPELINING\r\n",
@@ -38,6 +40,50 @@ REPLIES = {
 TAKEN = b"250 2.0.0 taken\r\n"
 READ_BYTES = 1 << 16
 
+# Within a session that stands.
+NOOP: Dialogue = ((b"NOOP " + b"x" * 43 + b"\r\n", b"250 " + b"x" * 44 + b"\r\n"),)  # 50 bytes each
+
+
+def message(body: bytes) -> Dialogue:
+    """A message in two turns: the envelope in one segment, and the body."""
+    return (ENVELOPE, REPLIES[b"MAIL"] + REPLIES[b"RCPT"] + REPLIES[b"DATA"]), (body, TAKEN)
+
+
+def open_sessions(subject: Subject, sink: socket.socket, count: int, stack: ExitStack) -> list[Pair]:
+    """Pairs whose EHLO was answered."""
+    pairs = open_pairs(subject, sink, count, stack)
+    for client, server in pairs:
+        greet(client, server)
+        answer_ehlo(server, REPLIES[b"EHLO"])
+        read_until(client, HELLO[1])
+        for end in (client, server):
+            end.setblocking(False)
+    return pairs
+
+
+def greet(client: socket.socket, server: socket.socket) -> None:
+    """From the greeting to the client's EHLO; both ends wait."""
+    for end in (client, server):
+        end.settimeout(WAIT_S)
+    server.sendall(GREETING)
+    read_until(client, GREETING)
+    client.sendall(EHLO)
+
+
+def answer_ehlo(server: socket.socket, reply: bytes) -> None:
+    read_until(server, b"\r\n")
+    server.sendall(reply)
+
+
+def read_until(sock: socket.socket, ending: bytes) -> None:
+    """Read until what was said last is this. Raises ConnectionError, TimeoutError."""
+    heard = b""
+    while not heard.endswith(ending):
+        data = sock.recv(READ_BYTES)
+        if not data:
+            raise ConnectionError(f"the proxy ended the connection behind {heard!r}")
+        heard += data
+
 
 class Server:
     """The sink's side of one connection."""
@@ -46,11 +92,12 @@ class Server:
         self.sock = sock
         self.unheard = b""
         self.in_body = False
-        sock.send(GREETING)
+        with suppress(ConnectionError):  # it took its call back: that is heard next
+            sock.send(GREETING)
 
     def hear(self) -> bool:
         """Answer what has come. False: it is over."""
-        data = self.sock.recv(READ_BYTES)
+        data = said_to_sink(self.sock, READ_BYTES)
         if not data:
             return False
         self.unheard += data
@@ -138,8 +185,9 @@ def hear(sock: socket.socket, client: Client) -> Event:
 class Sessions(Crowd):
     """So many clients, each with one session after the other. A session's time counts from its beginning to its 221."""
 
-    def __init__(self, clients: Sequence[Caller | Guest], sink: socket.socket) -> None:
+    def __init__(self, clients: Sequence[Caller | Guest], sink: socket.socket, steps: Steps) -> None:
         super().__init__(sink)
+        self.steps = steps
         for client in clients:
             self.begin(client)
 
@@ -149,7 +197,7 @@ class Sessions(Crowd):
 
     def begin(self, client: Caller | Guest) -> None:
         """One session, from step to step."""
-        began, steps = time.perf_counter_ns(), iter(SMTP)
+        began, steps = time.perf_counter_ns(), iter(self.steps)
         unheard, wanted = b"", GREETING
 
         def heard(sock: socket.socket) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from gaproxy.proto.events import Address
 
@@ -102,32 +102,79 @@ class Haproxy(Subject):
         return [program, "-db", "-q", "-f", str(path)]
 
 
-class Bare(Subject):
+class Ours(Subject):
+    """One of ours: what `bench.serve` is told to put on a runtime."""
+
+    KIND: ClassVar[str]
+
+    def __init__(self, runtime: str, folder: Path) -> None:
+        super().__init__(f"{self.KIND} {runtime}", folder)
+        self.runtime = runtime
+
+    def served(self, machine: str, what: str) -> list[str]:
+        return [sys.executable, "-m", "bench.serve", machine, self.runtime, what]
+
+
+class Bare(Ours):
     """Our edge with the machine of `bench/bare.py`: no door, no SMTP."""
 
-    def __init__(self, runtime: str, folder: Path) -> None:
-        super().__init__(f"bare {runtime}", folder)
-        self.runtime = runtime
+    KIND = "bare"
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "bench.serve", "bare", self.runtime, f"{self.place[0]}:{self.place[1]}"]
+        return self.served("bare", f"{self.place[0]}:{self.place[1]}")
 
 
-class Native(Subject):
-    """Our proxy, spoken to through its native door."""
+class House(Ours):
+    """Our proxy as `gaproxy serve` runs it, with one door open."""
+
+    def door(self) -> str:
+        """The directives that open it."""
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        path = self.folder / f"{self.KIND}-{self.place[1]}.conf"
+        path.write_text(f"{self.door()}\nremote_allow 127.0.0.0/8\nremote_ports {SINK_PORT}\n")
+        return self.served("proxy", str(path))
+
+
+class Native(House):
+    """Spoken to through the native door."""
+
+    KIND = "native"
 
     def __init__(self, runtime: str, folder: Path) -> None:
-        super().__init__(f"native {runtime}", folder)
-        self.runtime = runtime
+        super().__init__(runtime, folder)
         self.secret = secrets.token_urlsafe(32)
 
-    def command(self) -> list[str]:
-        path = self.folder / f"native-{self.place[1]}.conf"
-        path.write_text(
-            f'listen "{self.place[0]}:{self.place[1]}"\nauth_shared_secret "{self.secret}"\n'
-            f"remote_allow 127.0.0.0/8\nremote_ports {SINK_PORT}\n"
-        )
-        return [sys.executable, "-m", "bench.serve", "proxy", self.runtime, str(path)]
+    def door(self) -> str:
+        return f'listen "{self.place[0]}:{self.place[1]}"\nauth_shared_secret "{self.secret}"'
+
+
+class ProxyDoor(House):
+    """Spoken to through the PROXY door, by the clients that HAProxy has. `OPTIONS`: those of the door's block."""
+
+    OPTIONS: ClassVar[str]
+
+    def door(self) -> str:
+        return f'listen_proxy_protocol "{self.place[0]}:{self.place[1]}" {{\n{self.OPTIONS}\n}}'
+
+
+class Opaque(ProxyDoor):
+    """It carries bytes and counts them: HAProxy's own job."""
+
+    KIND, OPTIONS = "opaque", "relay opaque"
+
+
+class Smtp(ProxyDoor):
+    """It follows the dialogue: every command, every reply, and the end of every body."""
+
+    KIND, OPTIONS = "smtp", "relay smtp"
+
+
+class SmtpTls(ProxyDoor):
+    """The same, and it speaks TLS with the remote by itself."""
+
+    KIND, OPTIONS = "smtp", "starttls proxy\nlevel encrypt"
 
 
 def find_haproxy() -> str:

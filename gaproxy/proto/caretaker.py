@@ -114,7 +114,7 @@ class Caretaker:
         self.keys.keep(tuple(secret.reveal() for secret in settings.secrets))
         self.admit(self.admission.limit(settings.unauthenticated_total, settings.unauthenticated_per_client))
         idle_s = settings.reuse.idle_s if settings.reuse is not None else 0
-        self.seating.timeouts = {**settings.timeouts, "rest": idle_s}
+        self.seating.keep_times({**settings.timeouts, "rest": idle_s})
         self.seating.verbose = settings.log_verbose
         self.seating.order(Adopt(settings.capture, settings.log_format))
         self.tell_adopted(settings, prepared)

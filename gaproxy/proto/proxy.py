@@ -12,7 +12,6 @@ from attrs import frozen
 
 from gaproxy.proto import actions, asks, events
 from gaproxy.proto.actions import Action
-from gaproxy.proto.asks import Ask
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.config.directives import NATIVE, PROXY_PROTOCOL
 from gaproxy.proto.config.settings import DoorSettings
@@ -26,7 +25,14 @@ from gaproxy.proto.relay.near import Near
 from gaproxy.proto.relay.tunnel import Side, Tunnel
 from gaproxy.proto.remote.caller import Caller
 from gaproxy.proto.remote.pool import Pool
-from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER, Connection, Seat, Seating
+from gaproxy.proto.seating import (
+    UNHEARD_BYTES_MOST,
+    UNHEARD_BYTES_MOST_OF_A_STRANGER,
+    Connection,
+    Performs,
+    Seat,
+    Seating,
+)
 from gaproxy.proto.session import Departure, Session
 from gaproxy.proto.switchboard import Switchboard, asked_by, there
 from gaproxy.throttle.places import Place
@@ -63,12 +69,13 @@ class Proxy:
     """
 
     def __init__(self, filename: str, keys: Keys, strict: bool = False) -> None:
-        self.seating = Seating(self.perform, strict)
+        performs: Performs = {}
+        self.seating = Seating(performs, strict)
         pool = Pool()
         self.caretaker = Caretaker(filename, keys, self.seating, pool)
         self.switchboard = Switchboard(self.seating, self.caretaker, pool)
+        performs.update(self.is_asked_what())
         self.facts = self.hears_what()
-        self.asked = self.is_asked_what()
 
     @property
     def next_deadline(self) -> int | None:
@@ -84,9 +91,6 @@ class Proxy:
             seating.drain_agenda()
         self.caretaker.close_when_done()
         return seating.orders
-
-    def perform(self, session: Session, seat: Seat, ask: Ask) -> None:
-        self.asked[type(ask)](session, seat, ask)
 
     def hears_what(self) -> Mapping[type, Callable[[Any], None]]:
         """Every fact, and who hears it first."""
@@ -109,7 +113,7 @@ class Proxy:
             events.Elapsed: self.elapsed,
         }
 
-    def is_asked_what(self) -> Mapping[type, Callable[[Session, Seat, Any], None]]:
+    def is_asked_what(self) -> Performs:
         """Every ask, and what the hall does then."""
         return {
             asks.Say: self.say,

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field
 
 from gaproxy.proto.actions import Action, Close, Hear, Hold, Send
-from gaproxy.proto.asks import Ask, Failed
+from gaproxy.proto.asks import Failed
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.patience import HOUSE_S, SECOND, Patience
 from gaproxy.proto.report.log import note
@@ -50,7 +50,7 @@ class Connection:
 
     def has_news(self) -> bool:
         """Whether listening may bear fruit: another session or turn than the last time, or other bytes."""
-        return self.fruitless != (self.session, self.session.turns, len(self.unheard))
+        return self.fruitless is None or self.fruitless != (self.session, self.session.turns, len(self.unheard))
 
 
 @define(eq=False)
@@ -72,23 +72,23 @@ class Seat:
     turns: int = -1
 
 
-Perform = Callable[[Session, Seat, Ask], None]
+Performs = dict[type, Callable[[Session, Seat, Any], None]]
 Told = Callable[..., None]
 Cutting = Callable[[Connection, Session], Cut | None]
 
 
 class Seating:
-    """All sessions and connections of one run. `perform` carries out an ask; `strict` raises our own faults.
+    """All sessions and connections of one run. `performs`: every ask, and who does it; `strict` raises our own faults.
 
     `cut`: how a session cuts a word off what waits for it; whoever watches what is heard puts its own there.
     """
 
-    def __init__(self, perform: Perform, strict: bool) -> None:
-        self.perform = perform
+    def __init__(self, performs: Performs, strict: bool) -> None:
+        self.performs = performs
         self.strict = strict
         self.cut: Cutting = cut_word
         self.now = 0
-        self.timeouts: Mapping[str, float] = {}
+        self.waits_ns: Mapping[str, int] = {}
         self.orders: list[Action] = []
         self.agenda: deque[tuple[Session, Told, tuple[Any, ...]]] = deque()
         self.connections: dict[int, Connection] = {}
@@ -100,6 +100,10 @@ class Seating:
         self.repeats = Repeats()
         self.counted: Counter[tuple[str, str | int]] = Counter()
 
+    def keep_times(self, timeouts: Mapping[str, float]) -> None:
+        """How long whoever turns to a row waits from now on, in seconds."""
+        self.waits_ns = {name: int(seconds * SECOND) for name, seconds in {**timeouts, **HOUSE_S}.items()}
+
     def order(self, *orders: Action) -> None:
         self.orders.extend(orders)
 
@@ -108,9 +112,9 @@ class Seating:
 
         Who is gone is told nothing: a relay ends the sentence that it began, even where the MTA hung up.
         """
-        last = self.orders[-1] if self.orders else None
         if not self.stands(connection):
             return
+        last = self.orders[-1] if self.orders else None
         if isinstance(last, Send) and last.id == connection.id:
             last.data += data
         else:
@@ -156,7 +160,8 @@ class Seating:
             self.outlive(session, seat, bug)
             return
         while session.asks:
-            self.perform(session, seat, session.asks.pop(0))
+            ask = session.asks.pop(0)
+            self.performs[type(ask)](session, seat, ask)
         self.settle(session)
         if seat.beside is not None:
             self.settle(seat.beside)
@@ -176,7 +181,7 @@ class Seating:
         session, row = connection.session, connection.session.row
         if connection.leaving:
             return
-        if row.hears and connection.unheard and connection.has_news():
+        if connection.unheard and row.hears and connection.has_news():
             self.tell(session, self.listen, connection, session)
             return  # once that was heard, it is attended to anew
         if connection.ended and not session.end_heard and (row.hears or row.end == AT_ONCE):
@@ -196,7 +201,8 @@ class Seating:
                 connection.fruitless = (session, session.turns, len(unheard))
                 return
             word, item, size = cut
-            self.overhear(session, session.PEER, unheard[:size])
+            if self.verbose:
+                self.overhear(session, session.PEER, unheard[:size])
             del unheard[:size]
             session.hear(word, item)
 
@@ -207,9 +213,8 @@ class Seating:
         if name is None:
             self.patience.suspend(session)
         elif since != FORMER or session not in self.patience:
-            seconds = HOUSE_S[name] if name in HOUSE_S else self.timeouts[name]
             start = seat.hears.born if since == ACCEPT and seat.hears else self.now
-            self.patience.wait(session, max(self.now, start + int(seconds * SECOND)))
+            self.patience.wait(session, max(self.now, start + self.waits_ns[name]))
 
     def outlive(self, session: Session, seat: Seat, bug: Exception) -> None:
         """A fault of ours costs the session in which it happened, and no other."""

@@ -3,7 +3,7 @@
 Knows the pool, the line, and who called whom for whom; does not know any door, nor what a relay says.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -18,7 +18,7 @@ from gaproxy.proto.patience import SECOND
 from gaproxy.proto.remote.caller import FREED, HELO, Caller
 from gaproxy.proto.remote.dialler import CLEARING, NONE_RESTS, Dialler, Refusals, Way
 from gaproxy.proto.remote.pool import Limits, Pool, Trunk, identity, is_stale
-from gaproxy.proto.seating import Connection, Seat, Seating
+from gaproxy.proto.seating import Connection, Performs, Seat, Seating
 from gaproxy.proto.session import Session
 from gaproxy.throttle.blocks import messages_per_connection, path
 from gaproxy.throttle.governor import Governor
@@ -55,7 +55,7 @@ class Switchboard:
         self.contended: set[Session] = set()
         self.stirred: dict[str, None] = {}
 
-    def is_asked_what(self) -> Mapping[type, Callable[[Session, Seat, Any], None]]:
+    def is_asked_what(self) -> Performs:
         """The asks that lead to a remote."""
         return {
             asks.Open: self.open,

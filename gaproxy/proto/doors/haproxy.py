@@ -159,9 +159,10 @@ class HaproxyDoor(Session):
 
     def names_itself(self) -> bool:
         """Whether the header tells this very connection, as a health check of HAProxy's in version 1 does."""
+        if self.remote[1] != self.place[1] or self.source != self.client_place:
+            return False
         place = ip_address(self.place[0])
-        reached = place.is_unspecified or place == ip_address(self.remote[0])
-        return reached and self.remote[1] == self.place[1] and self.source == self.client_place
+        return place.is_unspecified or place == ip_address(self.remote[0])
 
     def request(self) -> Request:
         destination = Destination(*self.remote, host=None, group=0)

@@ -5,13 +5,17 @@ lone dot with any other line end on either side is a look-alike: a lax remote ta
 commands. So nothing leaves here of which it is not known yet that it begins neither.
 """
 
+import re
+
 from attrs import define, field, frozen
 
 END = b"\r\n.\r\n"
 
-# A lone dot is never innocent: it is the end, a look-alike, or the end but for its last LF. Lines that begin with a dot
-# are few, so they are looked for first; four plain searches are still twice as fast as one regular expression.
-_LONE_DOTS = {b"\n.": (b"\n.\r", b"\n.\n"), b"\r.": (b"\r.\r", b"\r.\n")}
+# A lone dot is never innocent: it is the end, a look-alike, or the end but for its last LF. An expression that begins
+# with one very byte jumps from one of those to the next: five times as fast as a plain search for two bytes, and twenty
+# times as one that begins with either of two.
+_LONE_DOTS = (re.compile(rb"\n\.[\r\n]"), re.compile(rb"\r\.[\r\n]"))
+_LONE_CR = re.compile(rb"\r(?!\n)")
 
 _BEGINNINGS = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r.", b"\n.", b"\r", b"\n")  # of an end or a look-alike, longest first
 
@@ -105,13 +109,11 @@ class EndOfData:
     def _forward(self, text: bytes, end: int) -> bytes:
         """What goes on of text[:end]; no CRLF is ever cut in two here, so those that stand alone can be counted."""
         forward = text[self._passed : end]
-        if not self.bare:
-            pairs = forward.count(b"\r\n")
-            self.bare = forward.count(b"\r") != pairs or forward.count(b"\n") != pairs
+        if not self.bare:  # where no CR stands alone, there are as many LF as CR unless one of those does
+            self.bare = forward.count(b"\r") != forward.count(b"\n") or _LONE_CR.search(forward) is not None
         return forward
 
 
 def _find_lone_dot(text: bytes) -> int | None:
     """Where the CR or LF before the first lone dot is."""
-    dots = [dot for line_begin, dots in _LONE_DOTS.items() if line_begin in text for dot in dots]
-    return min((found for dot in dots if (found := text.find(dot)) >= 0), default=None)
+    return min((found.start() for dot in _LONE_DOTS if (found := dot.search(text))), default=None)
