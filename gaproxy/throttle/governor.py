@@ -42,7 +42,6 @@ class Governor:
         self._unlimited: OrderedDict[Place, None] = OrderedDict()
         self._woken: dict[str, None] = {}  # limiters that may have a slot for somebody, the first woken first
         self._places = 0
-        self._decisions = 0
 
     def __len__(self) -> int:
         """How many limiters there are: those that are used or waited for."""
@@ -186,7 +185,6 @@ class Governor:
 
         On the way whoever is blocked elsewhere is parked there; `moves` tells who was, and where he stood.
         """
-        self._decisions += 1
         while self._woken:
             name = next(iter(self._woken))
             limiter = self._limiters[name]
@@ -202,21 +200,19 @@ class Governor:
         return None
 
     def _obstacle(self, flow: Flow) -> str | None:
-        """What keeps the head of one line from going: another limiter that is full, or where somebody else is first.
+        """What keeps the head of a line from going: another limiter that is full, or where somebody else is first.
 
-        A flow yields once in a decision: where each of two limiters has another order somebody must go first.
+        This ends, whatever the orders of the lines: a flow leaves a line only as its head, and whoever comes to that
+        line afterwards comes behind others. So it is in nobody's way there, and never comes back in the same decision.
         """
         others = [name for name in flow.names if name != flow.at]
         for name in others:
             if self._limiters[name].slots.full:
                 return name
-        if flow.yielded == self._decisions:
-            return None
         for name in others:
             turns = self._limiters[name].turns
             head = turns.head()
             if head is not None and turns.precedes(head, flow):
-                flow.yielded = self._decisions
                 return name
         return None
 
