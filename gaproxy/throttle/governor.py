@@ -28,6 +28,11 @@ class Limiter:
     def idle(self) -> bool:
         return not self.slots.used and not self.turns.waiting
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a free slot, and somebody parked who may want it."""
+        return not self.slots.full and self.turns.head() is not None
+
 
 class Governor:
     """The one arbiter. Every method is deterministic: the same calls in the same order give the same grants.
@@ -115,7 +120,8 @@ class Governor:
         if self.full(waiting.path):
             self._reclaim(held.member, held.names)
             return False
-        self._woken.update(dict.fromkeys(held.names))
+        for name in held.names:
+            self._wake(name)
         self._next([])  # who stands in front and is blocked elsewhere goes there, as if this one had left
         self._hold(waiting)
         self._let_go(held.member, held.names)
@@ -131,7 +137,7 @@ class Governor:
         assert held.state == HELD, "only who holds can move"
         before, after = held.names, names_of(path)
         fresh = {name: cap for name, cap in path if name not in before}
-        if self.full(tuple(fresh.items())) or any(self._parked(name) for name in fresh):
+        if self.full(tuple(fresh.items())) or any(self._ready(name) for name in fresh):
             return False
         for name, cap in fresh.items():
             self._limiter(name, cap)
@@ -152,7 +158,7 @@ class Governor:
         limiter = self._limiters.get(name)
         if limiter is not None:
             limiter.slots.cap = cap
-            self._woken[name] = None
+            self._wake(name)
 
     def blocked(self, path: Path) -> tuple[str, ...]:
         """The limiters of this path that have no free slot."""
@@ -176,9 +182,9 @@ class Governor:
         limiter = self._limiters.get(name)
         return Slots(cap) if limiter is None else limiter.slots
 
-    def _parked(self, name: str) -> bool:
+    def _ready(self, name: str) -> bool:
         limiter = self._limiters.get(name)
-        return limiter is not None and limiter.turns.head() is not None
+        return limiter is not None and limiter.ready
 
     def _next(self, moves: list[tuple[Flow, str]]) -> Flow | None:
         """The flow that is granted next, if any limiter that was woken has a slot for anybody.
@@ -221,7 +227,12 @@ class Governor:
             self._limiters[flow.at].turns.unpark(flow)
         flow.at = name
         self._limiters[name].turns.park(flow)
-        self._woken[name] = None
+        self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        """Somebody here may be granted: `_next` looks, in the order in which limiters were woken."""
+        if self._limiters[name].ready:
+            self._woken[name] = None
 
     def _hold(self, place: Place) -> None:
         """A place that waits has slots now."""
@@ -265,7 +276,7 @@ class Governor:
         """These slots are given back for good."""
         for name in names:
             self._limiters[name].turns.forget(member)
-            self._woken[name] = None
+            self._wake(name)
         self._forget_idle(names)
 
     def _forget_idle(self, names: Iterable[str]) -> None:

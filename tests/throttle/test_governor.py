@@ -84,6 +84,50 @@ def test_within_a_member_the_first_comes_first_whatever_its_path():
     assert order == [first, second, third]
 
 
+def test_who_was_blocked_elsewhere_comes_back_to_where_he_would_have_stood():
+    governor = Governor()
+    leaf, total = ("ip/gmail.com", 1), ("ip/*", 2)
+    inside, beside = governor.join((leaf, total), "z", now=0), governor.join((total,), "z", now=0)
+    assert governor.grants() == [inside, beside]
+    first = governor.join((leaf, total), "a", now=0)
+    second = governor.join((total,), "a", now=0)
+    governor.limit("ip/*", 1)
+    governor.leave(inside)
+    assert governor.grants() == []
+    governor.leave(beside)
+    assert governor.grants() == [first]
+    governor.leave(first)
+    assert governor.grants() == [second]
+
+
+def test_who_is_withdrawn_takes_nobody_else_of_his_member_out_of_the_line():
+    governor = Governor()
+    total = ("ip/*", 1)
+    (held,) = join(governor, "z", (total,))
+    assert told(governor) == "z"
+    first = governor.join((("ip/b", 9), total), "a", now=0)
+    second = governor.join((("ip/a", 9), total), "a", now=0)
+    governor.leave(second)
+    governor.leave(held)
+    assert governor.grants() == [first]
+
+
+def test_who_was_passed_over_catches_up_with_no_run_of_turns():
+    governor = Governor()
+    leaf, total = ("ip/gmail.com", 1), ("ip/*", 2)
+    inside, beside = governor.join((leaf, total), "z", now=0), governor.join((total,), "z", now=0)
+    assert governor.grants() == [inside, beside]
+    for _ in range(4):
+        governor.join((leaf, total), "a", now=0)
+    join(governor, "bbbbbb", (total,))
+    held = [beside]
+    for _ in range(3):
+        governor.leave(held.pop())
+        held += governor.grants()
+    governor.limit("ip/gmail.com", 9)
+    assert drain(governor, held) == "abababa"
+
+
 def test_who_comes_new_is_served_before_who_had_a_turn_and_after_who_waits_for_his():
     governor = Governor()
     held = join(governor, "aab")[:1]
@@ -215,8 +259,12 @@ def test_two_limiters_that_each_have_another_one_first_still_grant():
 
 def test_a_limiter_named_twice_in_a_path_takes_one_slot():
     governor = Governor()
-    place, _ = join(governor, "ab", ONE + ONE)
+    place, waiting = join(governor, "ab", ONE + ONE)
     assert governor.grants() == [place]
+    governor.leave(place)
+    assert governor.grants() == [waiting]
+    governor.leave(waiting)
+    assert len(governor) == 0
 
 
 def test_a_cap_that_is_lowered_takes_nothing_away_and_grants_nobody_until_enough_have_left():
@@ -252,6 +300,14 @@ def test_the_newest_join_tells_the_cap_for_everybody():
     assert (told(governor), governor.full(THREE)) == ("", True)
 
 
+def test_a_join_that_raises_the_cap_wakes_those_who_stand_in_the_same_flow():
+    governor = Governor()
+    join(governor, "abb")
+    assert told(governor) == "a"
+    governor.join(THREE, "b", now=0)
+    assert told(governor) == "bb"
+
+
 def test_a_limit_for_a_name_that_nobody_uses_is_nothing_to_remember():
     governor = Governor()
     governor.limit("ip/gmail.com", 1)
@@ -278,6 +334,26 @@ def test_next_for_tells_who_would_be_granted_and_changes_nothing():
     assert governor.grants() == []
     governor.leave(other)
     assert governor.grants() == [after]
+
+
+def test_who_joins_where_it_is_full_is_seen_at_once():
+    governor = Governor()
+    total = ("ip/*", 1)
+    (held,) = join(governor, "a", (total,))
+    assert told(governor) == "a"
+    late = governor.join((("ip/gmail.com", 9), total), "b", now=0)
+    assert governor.next_for(held) is late
+
+
+def test_asking_who_is_next_wakes_nobody_and_puts_nobody_to_sleep():
+    governor = Governor()
+    held = join(governor, "a") + join(governor, "b", (("other", 1),))
+    assert told(governor) == "ab"
+    waiting, after = join(governor, "cd")
+    governor.leave(held[0])
+    assert governor.next_for(held[1]) is None
+    assert governor.grants() == [waiting]
+    assert after.state == WAITING
 
 
 def test_nobody_is_next_for_a_place_whose_limiter_stays_full_without_it():
@@ -339,6 +415,7 @@ def test_nothing_is_handed_to_who_needs_a_slot_elsewhere_that_is_not_free():
     (waiting,) = join(governor, "b", ONE + other)
     assert not governor.hand(held, waiting)
     assert (held.state, waiting.state, told(governor)) == (HELD, WAITING, "")
+    assert governor.blocked(ONE + other) == ("ip/gmail.com", "ip/*")
 
 
 def test_nothing_is_handed_on_above_a_cap_that_was_lowered():

@@ -74,6 +74,45 @@ def test_a_share_grows_when_others_go_and_whoever_was_over_it_is_in_turn_again()
     assert [line.serve(), line.serve()] == ["c", "a"]
 
 
+def test_who_is_over_its_share_no_more_stands_where_its_turns_say():
+    line = Line(4)
+    for member in "aabcc":
+        line.come(member)
+        line.serve()
+    line.release("c")
+    line.release("c")
+    a, c = line.come("a"), line.come("c")
+    assert line.turns.head() is c
+    line.release("b")
+    assert line.turns.head() is a
+
+
+def test_all_who_are_over_their_share_no_more_are_looked_at():
+    line = Line(6)
+    for member in "bbbaa":
+        line.come(member)
+        line.serve()
+    a, b = line.come("a"), line.come("b")
+    line.turns.come("c")
+    line.turns.come("d")
+    assert line.turns.head() is a
+    line.turns.go("c")
+    line.turns.go("d")
+    assert line.turns.head() is b
+
+
+def test_who_is_over_its_share_since_others_came_is_passed_by():
+    line = Line(4)
+    for member in "aab":
+        line.come(member)
+        line.serve()
+    a = line.come("a")
+    b = line.come("b")
+    assert line.turns.head() is a
+    line.turns.come("c")
+    assert line.turns.head() is b
+
+
 def test_without_a_cap_nobody_is_over_its_share():
     line = Line(None)
     for member in "aab":
