@@ -78,7 +78,7 @@ class Governor:
         self._unlimited.clear()
         for place in granted:
             place.state = HELD
-        while (flow := self._next([])) is not None:
+        while (flow := self._next({})) is not None:
             place = flow.first
             self._hold(place)
             granted.append(place)
@@ -100,11 +100,11 @@ class Governor:
         It looks at the limiters of this place alone: who waits for none of them is told by `grants`.
         """
         woken, self._woken = self._woken, dict.fromkeys(held.names)
-        moves: list[tuple[Flow, str]] = []
+        moved: dict[Flow, str] = {}
         self._lend(held.member, held.names)
-        flow = self._next(moves)
-        for moved, at in reversed(moves):
-            self._park(moved, at)
+        flow = self._next(moved)
+        for other, at in moved.items():
+            self._park(other, at)
         self._reclaim(held.member, held.names)
         self._woken = woken
         return None if flow is None else flow.first
@@ -122,7 +122,7 @@ class Governor:
             return False
         for name in held.names:
             self._wake(name)
-        self._next([])  # who stands in front and is blocked elsewhere goes there, as if this one had left
+        self._next({})  # whoever is blocked elsewhere goes there, or he would be looked at again at every hand-over
         self._hold(waiting)
         self._let_go(held.member, held.names)
         held.state = GONE
@@ -186,10 +186,10 @@ class Governor:
         limiter = self._limiters.get(name)
         return limiter is not None and limiter.ready
 
-    def _next(self, moves: list[tuple[Flow, str]]) -> Flow | None:
+    def _next(self, moved: dict[Flow, str]) -> Flow | None:
         """The flow that is granted next, if any limiter that was woken has a slot for anybody.
 
-        On the way whoever is blocked elsewhere is parked there; `moves` tells who was, and where he stood.
+        On the way whoever is blocked elsewhere is parked there; `moved` tells who was, and where he stood before.
         """
         while self._woken:
             name = next(iter(self._woken))
@@ -201,7 +201,7 @@ class Governor:
             obstacle = self._obstacle(flow)
             if obstacle is None:
                 return flow
-            moves.append((flow, flow.at))
+            moved.setdefault(flow, flow.at)
             self._park(flow, obstacle)
         return None
 

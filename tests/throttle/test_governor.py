@@ -345,6 +345,19 @@ def test_who_joins_where_it_is_full_is_seen_at_once():
     assert governor.next_for(held) is late
 
 
+def test_asking_who_is_next_leaves_everybody_where_he_stands():
+    governor = Governor()
+    total, group = ("ip/*", 2), ("*/gmail.com", 1)
+    held = join(governor, "ab", (total,)) + join(governor, "c", (group,))
+    assert told(governor) == "abc"
+    first = governor.join((total, group), "d", now=0)
+    second = governor.join((total,), "e", now=0)
+    assert governor.next_for(held[0]) is second
+    for place in held:
+        governor.leave(place)
+    assert governor.grants() == [first, second]
+
+
 def test_asking_who_is_next_wakes_nobody_and_puts_nobody_to_sleep():
     governor = Governor()
     held = join(governor, "a") + join(governor, "b", (("other", 1),))

@@ -38,6 +38,19 @@ def test_nobody_is_the_head_of_an_empty_line():
     assert Turns(Slots(1)).head() is None
 
 
+def test_who_held_a_slot_for_long_and_wants_another_has_saved_up_no_turns():
+    line = Line(None)
+    line.come("a")
+    line.serve()
+    for _ in range(3):
+        line.turns.serve("b")
+    c = line.come("c")
+    for _ in range(3):
+        line.turns.serve("b")
+    line.come("a")
+    assert line.turns.head() is c
+
+
 def test_those_who_are_level_go_in_the_order_in_which_they_were_served():
     line = Line(9)
     for member in "abab":
