@@ -28,6 +28,11 @@ class Limiter:
     def idle(self) -> bool:
         return not self.slots.used and not self.turns.waiting
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a free slot, and somebody parked who may want it."""
+        return not self.slots.full and self.turns.head() is not None
+
 
 class Governor:
     """The one arbiter. Every method is deterministic: the same calls in the same order give the same grants.
@@ -42,7 +47,6 @@ class Governor:
         self._unlimited: OrderedDict[Place, None] = OrderedDict()
         self._woken: dict[str, None] = {}  # limiters that may have a slot for somebody, the first woken first
         self._places = 0
-        self._decisions = 0
 
     def __len__(self) -> int:
         """How many limiters there are: those that are used or waited for."""
@@ -74,7 +78,7 @@ class Governor:
         self._unlimited.clear()
         for place in granted:
             place.state = HELD
-        while (flow := self._next([])) is not None:
+        while (flow := self._next({})) is not None:
             place = flow.first
             self._hold(place)
             granted.append(place)
@@ -96,11 +100,11 @@ class Governor:
         It looks at the limiters of this place alone: who waits for none of them is told by `grants`.
         """
         woken, self._woken = self._woken, dict.fromkeys(held.names)
-        moves: list[tuple[Flow, str]] = []
+        moved: dict[Flow, str] = {}
         self._lend(held.member, held.names)
-        flow = self._next(moves)
-        for moved, at in reversed(moves):
-            self._park(moved, at)
+        flow = self._next(moved)
+        for other, at in moved.items():
+            self._park(other, at)
         self._reclaim(held.member, held.names)
         self._woken = woken
         return None if flow is None else flow.first
@@ -116,8 +120,9 @@ class Governor:
         if self.full(waiting.path):
             self._reclaim(held.member, held.names)
             return False
-        self._woken.update(dict.fromkeys(held.names))
-        self._next([])  # who stands in front and is blocked elsewhere goes there, as if this one had left
+        for name in held.names:
+            self._wake(name)
+        self._next({})  # whoever is blocked elsewhere goes there, or he would be looked at again at every hand-over
         self._hold(waiting)
         self._let_go(held.member, held.names)
         held.state = GONE
@@ -132,7 +137,7 @@ class Governor:
         assert held.state == HELD, "only who holds can move"
         before, after = held.names, names_of(path)
         fresh = {name: cap for name, cap in path if name not in before}
-        if self.full(tuple(fresh.items())) or any(self._parked(name) for name in fresh):
+        if self.full(tuple(fresh.items())) or any(self._ready(name) for name in fresh):
             return False
         for name, cap in fresh.items():
             self._limiter(name, cap)
@@ -153,7 +158,7 @@ class Governor:
         limiter = self._limiters.get(name)
         if limiter is not None:
             limiter.slots.cap = cap
-            self._woken[name] = None
+            self._wake(name)
 
     def blocked(self, path: Path) -> tuple[str, ...]:
         """The limiters of this path that have no free slot."""
@@ -177,16 +182,15 @@ class Governor:
         limiter = self._limiters.get(name)
         return Slots(cap) if limiter is None else limiter.slots
 
-    def _parked(self, name: str) -> bool:
+    def _ready(self, name: str) -> bool:
         limiter = self._limiters.get(name)
-        return limiter is not None and limiter.turns.head() is not None
+        return limiter is not None and limiter.ready
 
-    def _next(self, moves: list[tuple[Flow, str]]) -> Flow | None:
+    def _next(self, moved: dict[Flow, str]) -> Flow | None:
         """The flow that is granted next, if any limiter that was woken has a slot for anybody.
 
-        On the way whoever is blocked elsewhere is parked there; `moves` tells who was, and where he stood.
+        On the way whoever is blocked elsewhere is parked there; `moved` tells who was, and where he stood before.
         """
-        self._decisions += 1
         while self._woken:
             name = next(iter(self._woken))
             limiter = self._limiters[name]
@@ -197,26 +201,24 @@ class Governor:
             obstacle = self._obstacle(flow)
             if obstacle is None:
                 return flow
-            moves.append((flow, flow.at))
+            moved.setdefault(flow, flow.at)
             self._park(flow, obstacle)
         return None
 
     def _obstacle(self, flow: Flow) -> str | None:
-        """What keeps the head of one line from going: another limiter that is full, or where somebody else is first.
+        """What keeps the head of a line from going: another limiter that is full, or where somebody else is first.
 
-        A flow yields once in a decision: where each of two limiters has another order somebody must go first.
+        This ends, whatever the orders of the lines: a flow leaves a line only as its head, and whoever comes to that
+        line afterwards comes behind others. So it is in nobody's way there, and never comes back in the same decision.
         """
         others = [name for name in flow.names if name != flow.at]
         for name in others:
             if self._limiters[name].slots.full:
                 return name
-        if flow.yielded == self._decisions:
-            return None
         for name in others:
             turns = self._limiters[name].turns
             head = turns.head()
             if head is not None and turns.precedes(head, flow):
-                flow.yielded = self._decisions
                 return name
         return None
 
@@ -225,7 +227,12 @@ class Governor:
             self._limiters[flow.at].turns.unpark(flow)
         flow.at = name
         self._limiters[name].turns.park(flow)
-        self._woken[name] = None
+        self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        """Somebody here may be granted: `_next` looks, in the order in which limiters were woken."""
+        if self._limiters[name].ready:
+            self._woken[name] = None
 
     def _hold(self, place: Place) -> None:
         """A place that waits has slots now."""
@@ -269,7 +276,7 @@ class Governor:
         """These slots are given back for good."""
         for name in names:
             self._limiters[name].turns.forget(member)
-            self._woken[name] = None
+            self._wake(name)
         self._forget_idle(names)
 
     def _forget_idle(self, names: Iterable[str]) -> None:

@@ -42,14 +42,13 @@ class Place:
 class Flow:
     """The places of one member with one path that wait. First come, first served; so one stands for all of them.
 
-    It is parked at one limiter of its path (`at`). `yielded` is the decision in which it let another one go first.
+    It is parked at one limiter of its path: `at`.
     """
 
     member: str
     names: tuple[str, ...]
     places: OrderedDict[Place, None] = field(factory=OrderedDict)
     at: str = ""
-    yielded: int = 0
 
     @property
     def first(self) -> Place:

@@ -63,7 +63,7 @@ class Turns:
         self.time = 0
         self.waiting = 0
         self.active = 0
-        self._members: dict[str, Turn] = {}
+        self.members: dict[str, Turn] = {}
         self._ahead: dict[str, None] = {}  # who left, and is ahead of the virtual time: remembered until it catches up
         self._line: list[Turn] = []
         self._ranks = 0
@@ -77,7 +77,7 @@ class Turns:
 
     def go(self, member: str) -> None:
         """One place less of this member waits."""
-        self._change(self._members[member], waiting=-1)
+        self._change(self.members[member], waiting=-1)
         self.forget(member)
 
     def serve(self, member: str) -> None:
@@ -92,36 +92,36 @@ class Turns:
 
     def lend(self, member: str) -> None:
         """Count one slot less as held by this member, until `reclaim` or `forget`."""
-        self._change(self._members[member], held=-1)
+        self._change(self.members[member], held=-1)
 
     def reclaim(self, member: str) -> None:
         """Undo `lend`."""
-        self._change(self._members[member], held=1)
+        self._change(self.members[member], held=1)
 
     def forget(self, member: str) -> None:
         """Forget a member that neither waits nor holds, at once or when the virtual time has caught up with it."""
-        turn = self._members[member]
+        turn = self.members[member]
         if turn.active:
             return
         if turn.start <= self.time:
-            del self._members[member]
+            del self.members[member]
         else:
             self._ahead[member] = None
 
     def others_wait(self, member: str) -> bool:
         """Whether a place of any other member waits under this limiter."""
-        turn = self._members.get(member)
+        turn = self.members.get(member)
         return self.waiting > (turn.waiting if turn else 0)
 
     def park(self, flow: Flow) -> None:
         """This flow stands in line here."""
-        turn = self._members[flow.member]
+        turn = self.members[flow.member]
         insort(turn.flows, flow, key=by_number)
         self._file(turn)
 
     def unpark(self, flow: Flow) -> None:
         """This flow stands in line here no more."""
-        turn = self._members[flow.member]
+        turn = self.members[flow.member]
         del turn.flows[bisect_left(turn.flows, flow.number, key=by_number)]
         self._file(turn)
 
@@ -135,7 +135,7 @@ class Turns:
         return self._order(one) < self._order(other)
 
     def _order(self, flow: Flow) -> Key:
-        return (*self._key(self._members[flow.member]), flow.number)
+        return (*self._key(self.members[flow.member]), flow.number)
 
     def _key(self, turn: Turn) -> Key:
         cap = self.slots.cap
@@ -144,9 +144,9 @@ class Turns:
         return (IN_TURN, turn.start, turn.rank)
 
     def _turn(self, member: str) -> Turn:
-        turn = self._members.get(member)
+        turn = self.members.get(member)
         if turn is None:
-            turn = self._members[member] = Turn(member, self.time, self._next_rank())
+            turn = self.members[member] = Turn(member, self.time, self._next_rank())
         self._ahead.pop(member, None)
         return turn
 
@@ -166,7 +166,7 @@ class Turns:
         """The virtual time goes on. Nobody is ahead of it by more than the one turn that it goes on at least."""
         self.time = time
         for member in self._ahead:
-            del self._members[member]
+            del self.members[member]
         self._ahead.clear()
 
     def _file(self, turn: Turn) -> None:

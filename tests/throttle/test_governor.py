@@ -1,34 +1,9 @@
 """The governor as dialogues: who joins and leaves, and who is granted, in order."""
 
-import pytest
+from tools.lines import ONE, THREE, TWO, drain, join, told
 
 from gaproxy.throttle.governor import Governor
-from gaproxy.throttle.places import GONE, HELD, WAITING, Path, Place
-
-ONE: Path = (("ip/gmail.com", 1),)
-TWO: Path = (("ip/gmail.com", 2),)
-THREE: Path = (("ip/gmail.com", 3),)
-
-
-def join(governor: Governor, members: str, path: Path = ONE) -> list[Place]:
-    """One place for each letter, in order."""
-    return [governor.join(path, member, now=0) for member in members]
-
-
-def told(governor: Governor) -> str:
-    """Whom `grants` tells, a letter each."""
-    return "".join(place.member for place in governor.grants())
-
-
-def drain(governor: Governor, held: list[Place]) -> str:
-    """Each that holds leaves, the first one first, until nobody is left; who was granted meanwhile."""
-    granted = ""
-    while held:
-        governor.leave(held.pop(0))
-        now = governor.grants()
-        granted += "".join(place.member for place in now)
-        held += now
-    return granted
+from gaproxy.throttle.places import GONE, HELD, WAITING, Path
 
 
 def test_who_joins_is_granted_by_grants_and_not_before():
@@ -82,6 +57,50 @@ def test_within_a_member_the_first_comes_first_whatever_its_path():
         (held,) = governor.grants()
         order.append(held)
     assert order == [first, second, third]
+
+
+def test_who_was_blocked_elsewhere_comes_back_to_where_he_would_have_stood():
+    governor = Governor()
+    leaf, total = ("ip/gmail.com", 1), ("ip/*", 2)
+    inside, beside = governor.join((leaf, total), "z", now=0), governor.join((total,), "z", now=0)
+    assert governor.grants() == [inside, beside]
+    first = governor.join((leaf, total), "a", now=0)
+    second = governor.join((total,), "a", now=0)
+    governor.limit("ip/*", 1)
+    governor.leave(inside)
+    assert governor.grants() == []
+    governor.leave(beside)
+    assert governor.grants() == [first]
+    governor.leave(first)
+    assert governor.grants() == [second]
+
+
+def test_who_is_withdrawn_takes_nobody_else_of_his_member_out_of_the_line():
+    governor = Governor()
+    total = ("ip/*", 1)
+    (held,) = join(governor, "z", (total,))
+    assert told(governor) == "z"
+    first = governor.join((("ip/b", 9), total), "a", now=0)
+    second = governor.join((("ip/a", 9), total), "a", now=0)
+    governor.leave(second)
+    governor.leave(held)
+    assert governor.grants() == [first]
+
+
+def test_who_was_passed_over_catches_up_with_no_run_of_turns():
+    governor = Governor()
+    leaf, total = ("ip/gmail.com", 1), ("ip/*", 2)
+    inside, beside = governor.join((leaf, total), "z", now=0), governor.join((total,), "z", now=0)
+    assert governor.grants() == [inside, beside]
+    for _ in range(4):
+        governor.join((leaf, total), "a", now=0)
+    join(governor, "bbbbbb", (total,))
+    held = [beside]
+    for _ in range(3):
+        governor.leave(held.pop())
+        held += governor.grants()
+    governor.limit("ip/gmail.com", 9)
+    assert drain(governor, held) == "abababa"
 
 
 def test_who_comes_new_is_served_before_who_had_a_turn_and_after_who_waits_for_his():
@@ -215,8 +234,12 @@ def test_two_limiters_that_each_have_another_one_first_still_grant():
 
 def test_a_limiter_named_twice_in_a_path_takes_one_slot():
     governor = Governor()
-    place, _ = join(governor, "ab", ONE + ONE)
+    place, waiting = join(governor, "ab", ONE + ONE)
     assert governor.grants() == [place]
+    governor.leave(place)
+    assert governor.grants() == [waiting]
+    governor.leave(waiting)
+    assert len(governor) == 0
 
 
 def test_a_cap_that_is_lowered_takes_nothing_away_and_grants_nobody_until_enough_have_left():
@@ -252,6 +275,14 @@ def test_the_newest_join_tells_the_cap_for_everybody():
     assert (told(governor), governor.full(THREE)) == ("", True)
 
 
+def test_a_join_that_raises_the_cap_wakes_those_who_stand_in_the_same_flow():
+    governor = Governor()
+    join(governor, "abb")
+    assert told(governor) == "a"
+    governor.join(THREE, "b", now=0)
+    assert told(governor) == "bb"
+
+
 def test_a_limit_for_a_name_that_nobody_uses_is_nothing_to_remember():
     governor = Governor()
     governor.limit("ip/gmail.com", 1)
@@ -264,144 +295,6 @@ def test_a_cap_of_zero_grants_nobody():
     assert governor.full(paused)
     join(governor, "a", paused)
     assert told(governor) == ""
-
-
-def test_next_for_tells_who_would_be_granted_and_changes_nothing():
-    governor = Governor()
-    leaf, total = ("ip/gmail.com", 1), ("ip/*", 2)
-    held = governor.join((leaf, total), "a", now=0)
-    other = governor.join((total,), "b", now=0)
-    assert governor.grants() == [held, other]
-    stuck = governor.join((total, leaf), "c", now=0)
-    after = governor.join((total,), "d", now=0)
-    assert [governor.next_for(held), governor.next_for(other)] == [stuck, after]
-    assert governor.grants() == []
-    governor.leave(other)
-    assert governor.grants() == [after]
-
-
-def test_nobody_is_next_for_a_place_whose_limiter_stays_full_without_it():
-    governor = Governor()
-    held, *_ = join(governor, "aabb", TWO)
-    assert told(governor) == "ab"
-    governor.limit("ip/gmail.com", 1)
-    assert governor.next_for(held) is None
-
-
-def test_slots_that_are_handed_on_are_told_by_nobody():
-    governor = Governor()
-    held, waiting, after = join(governor, "abc")
-    assert told(governor) == "a"
-    assert governor.hand(held, waiting)
-    assert (held.state, waiting.state) == (GONE, HELD)
-    assert told(governor) == ""
-    governor.leave(held)
-    assert told(governor) == ""
-    governor.leave(waiting)
-    assert governor.grants() == [after]
-
-
-def test_a_hand_over_is_a_turn():
-    governor = Governor()
-    held, given, *_ = join(governor, "abbc")
-    assert told(governor) == "a"
-    assert governor.hand(held, given)
-    assert drain(governor, [given]) == "cb"
-
-
-def test_what_the_one_who_gets_it_does_not_need_is_free_for_others():
-    governor = Governor()
-    leaf, total = ("ip/gmail.com", 1), ("ip/*", 2)
-    held = governor.join((leaf, total), "a", now=0)
-    other = governor.join((total,), "b", now=0)
-    assert governor.grants() == [held, other]
-    stuck = governor.join((leaf,), "c", now=0)
-    waiting = governor.join((total,), "d", now=0)
-    assert governor.hand(held, waiting)
-    assert governor.grants() == [stuck]
-
-
-def test_a_place_under_no_limiter_can_be_handed_a_connection_too():
-    governor = Governor()
-    (held,) = join(governor, "a")
-    assert told(governor) == "a"
-    (waiting,) = join(governor, "b", path=())
-    assert governor.hand(held, waiting)
-    assert (told(governor), len(governor)) == ("", 0)
-
-
-def test_nothing_is_handed_to_who_needs_a_slot_elsewhere_that_is_not_free():
-    governor = Governor()
-    (held,) = join(governor, "a")
-    other: Path = (("ip/*", 1),)
-    join(governor, "z", other)
-    assert told(governor) == "az"
-    (waiting,) = join(governor, "b", ONE + other)
-    assert not governor.hand(held, waiting)
-    assert (held.state, waiting.state, told(governor)) == (HELD, WAITING, "")
-
-
-def test_nothing_is_handed_on_above_a_cap_that_was_lowered():
-    governor = Governor()
-    held, _, waiting = join(governor, "abc", TWO)
-    assert told(governor) == "ab"
-    governor.limit("ip/gmail.com", 1)
-    assert not governor.hand(held, waiting)
-    assert told(governor) == ""
-
-
-def test_only_who_holds_can_hand_on_or_move():
-    governor = Governor()
-    held, waiting = join(governor, "ab")
-    with pytest.raises(AssertionError, match="only who holds can hand on"):
-        governor.hand(held, waiting)
-    with pytest.raises(AssertionError, match="only who holds can move"):
-        governor.move(waiting, ())
-
-
-def test_a_held_place_moves_and_limiters_on_both_paths_do_not_notice():
-    governor = Governor()
-    total: Path = (("ip/*", 1),)
-    held = governor.join((("ip/gmail.com", 1), *total), "a", now=0)
-    assert governor.grants() == [held]
-    waiting = governor.join((("ip/gmail.com", 1),), "b", now=0)
-    behind = governor.join(total, "c", now=0)
-    assert governor.move(held, (("ip/gmx.net", 1), *total))
-    assert governor.grants() == [waiting]
-    assert governor.blocked((("ip/gmx.net", 1), *total)) == ("ip/gmx.net", "ip/*")
-    governor.leave(held)
-    assert governor.grants() == [behind]
-
-
-def test_a_held_place_does_not_move_under_a_limiter_that_is_full():
-    governor = Governor()
-    held, other = governor.join(ONE, "a", now=0), governor.join((("ip/gmx.net", 1),), "b", now=0)
-    assert governor.grants() == [held, other]
-    assert not governor.move(held, (("ip/gmx.net", 1),))
-    assert held.path == ONE
-    assert not governor.move(held, (("ip/none", 0),))
-    assert len(governor) == 2
-
-
-def test_a_held_place_does_not_move_past_somebody_who_is_about_to_be_granted():
-    governor = Governor()
-    held, other = governor.join(ONE, "a", now=0), governor.join((("ip/gmx.net", 1),), "b", now=0)
-    assert governor.grants() == [held, other]
-    waiting = governor.join((("ip/gmx.net", 1),), "c", now=0)
-    governor.leave(other)
-    assert not governor.move(held, (("ip/gmx.net", 1),))
-    assert governor.grants() == [waiting]
-
-
-def test_a_member_that_moves_in_has_had_its_turn_there():
-    governor = Governor()
-    there: Path = (("ip/gmx.net", 2),)
-    held, other = governor.join(ONE, "a", now=0), governor.join(there, "b", now=0)
-    assert governor.grants() == [held, other]
-    assert governor.move(held, there)
-    join(governor, "ac", there)
-    governor.leave(other)
-    assert told(governor) == "c"
 
 
 def test_a_place_is_waited_for_when_another_member_is_blocked_where_it_has_a_slot():
