@@ -66,16 +66,19 @@ class Trunk:
     """A connection to a remote, and what it has carried.
 
     `ready_at`: when it first was ready for MAIL (nanoseconds); `messages`: ends of data that it was sent, of
-    `messages_most`; `rests_since`: None while somebody uses it. `unfit`: why it may never rest.
+    `messages_most`, and `mails`: MAILs, of `mails_most` (None: no limit of its own); `rests_since`: None while somebody
+    uses it. `unfit`: why it may never rest.
     """
 
     caller: Caller
     identity: Identity
     ready_at: int
-    messages_most: int
+    messages_most: int | None = None
+    mails_most: int | None = None
     unfit: str | None = None
     uses: int = 1
     messages: int = 0
+    mails: int = 0
     rests_since: int | None = None
 
     def has_rested_ns(self, now: int) -> int:
@@ -107,8 +110,10 @@ class Pool:
             return "off"
         if trunk.unfit is not None:
             return trunk.unfit
-        if trunk.messages >= min(self.limits.messages, trunk.messages_most):
+        if reaches(trunk.messages, self.limits.messages) or reaches(trunk.messages, trunk.messages_most):
             return "messages"
+        if reaches(trunk.mails, trunk.mails_most):
+            return "mailmax"
         if now - trunk.ready_at >= self.limits.max_age_ns:
             return "max_age"
         return "banned" if self.is_banned(trunk.identity.place[1:], now) else None
@@ -164,6 +169,11 @@ class Pool:
             del self.banned[next(iter(self.banned))]
         self.banned[place] = now + BANNED_NS
         return [trunk for trunk in self.resting if trunk.identity.place[1:] == place]
+
+
+def reaches(count: int, most: int | None) -> bool:
+    """Whether there have been as many as there may be."""
+    return most is not None and count >= most
 
 
 def is_stale(trunk: Trunk, now: int) -> bool:
