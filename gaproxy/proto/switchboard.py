@@ -459,9 +459,10 @@ class Switchboard:
         if not self.seating.verbose:
             return
         for one in wanted:
-            near = next(self.pool.near(one, self.seating.now), None)
-            if near is not None:
-                differs = ",".join(near.identity.differs_in(one)) or "slots"
+            differing = [trunk.identity.differs_in(one) for trunk in self.pool.near(one, self.seating.now)]
+            if differing:
+                fewest = min(differing, key=len)
+                differs = ",".join(fewest) or "slots"
                 remote = spell_place(one.address, one.port)
                 self.seating.mention("not_reused", {"session": request.name, "remote": remote, "differs": differs})
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from tools.talk import (
+    CERTIFICATE,
     CONFIG,
     DATA,
     EHLO,
@@ -20,14 +21,17 @@ from tools.talk import (
     opening,
 )
 
-from gaproxy.proto.actions import Connect, Relay, Send
-from gaproxy.proto.events import Received, Relayed
+from gaproxy.proto.actions import Action, Adopt, Connect, Prepare, ReadConfig, Relay, Send
+from gaproxy.proto.events import ConfigRead, Prepared, Received, Relayed, Signalled
 
 SHARING = CONFIG.replace("reuse_connections no\n", "")
 OK, GO_AHEAD = b"250 ok\r\n", b"354 go\r\n"
 RSET, WAS_RESET = b"RSET\r\n", b"250 reset\r\n"
 PARTED = b"221 bye\r\n"
-REMOTE = ("192.0.2.5", 25)
+LET_GO = "direct_remote_smtp: remote(192.0.2.5:25): let go source=127.0.0.2"
+NOT_KEPT = LET_GO.replace("let go", "not kept")
+PATIENT = SHARING + "reuse_connections { idle 10m }\n"
+ONE_SLOT = SHARING + 'throttle "*" { max_connections 1 }\n'
 
 
 def with_mtas(config: str = SHARING, nodes: Iterable[str] = ("mta-1", "mta-2")) -> Talk:
@@ -107,3 +111,26 @@ def reused(config: str = SHARING, offer: bytes = PIPELINING) -> Talk:
     talk.tell(Received(3, opening(9)), Send(3, shown(9, uses=2)))
     talk.tell(Received(3, EHLO), Send(3, offer))
     return talk
+
+
+def two_at_rest(config: str = SHARING) -> Talk:
+    """A talk in which 2 and 4 rest at the same place, 2 for a second longer."""
+    talk = in_use(config)
+    open_fresh(talk, mta=3, remote=4, id=9)
+    go_to_rest(talk, mta=1, remote=2)
+    talk.wait(1.0)
+    go_to_rest(talk, mta=3, remote=4)
+    return talk
+
+
+def calls(id: int, address: str = "192.0.2.5") -> Connect:
+    """The order to call an address."""
+    return Connect(id, "127.0.0.2", (address, 25))
+
+
+def reload(talk: Talk, config: str, *orders: Action) -> None:
+    """The operator changes the configuration; these orders come with it."""
+    talk.tell(Signalled("HUP", bytes(16)), ReadConfig("gaproxy.conf"))
+    [prepare] = talk.hear(ConfigRead(config))
+    assert isinstance(prepare, Prepare)
+    talk.tell(Prepared((), CERTIFICATE), Adopt(), *orders)
