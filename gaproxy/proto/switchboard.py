@@ -309,8 +309,6 @@ class Switchboard:
         """Why it may carry nobody else, in one word."""
         if connection.unheard:
             return "unsolicited"
-        if connection.ended:
-            return "remote_closed"
         if self.caretaker.stopping:
             return "drain"
         if self.is_against_policy(trunk):

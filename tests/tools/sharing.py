@@ -134,3 +134,9 @@ def reload(talk: Talk, config: str, *orders: Action) -> None:
     [prepare] = talk.hear(ConfigRead(config))
     assert isinstance(prepare, Prepare)
     talk.tell(Prepared((), CERTIFICATE), Adopt(), *orders)
+
+
+def status(talk: Talk) -> str:
+    """The status line of the moment."""
+    talk.proxy.caretaker.tell_status()
+    return talk.proxy.seating.orders[-1].line

@@ -18,6 +18,7 @@ from tools.sharing import (
     reload,
     send_message,
     shown,
+    status,
     two_at_rest,
     with_mtas,
 )
@@ -356,12 +357,6 @@ def test_one_that_rests_makes_room_for_another_identity_and_the_dial_waits_until
 
 
 # What people are told.
-
-
-def status(talk: Talk) -> str:
-    """The status line of the moment."""
-    talk.proxy.caretaker.tell_status()
-    return talk.proxy.seating.orders[-1].line
 
 
 def test_the_status_line_is_true_at_every_moment():
