@@ -47,11 +47,11 @@ class Caller(Session):
         EHLO: State((GREETED, HELO, STARTTLS, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         HELO: State((GREETED, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         STARTTLS: State((SECURING, READY, PARTING, GONE), {220: "go_ahead", ANY: "no_tls"}, "starttls", "RFC 3207 4"),
-        READY: State((FREED, PARTING, GONE)),  # lent: what the remote says is heard by the relay
+        READY: State((FREED, PARTING)),  # lent: what the remote says is heard by the relay
         FREED: State((READY, RESETTING, PARTING)),  # until all that came in the same segment has been heard
         RESETTING: State((READY, RESTING, PARTING, GONE), WAS_RESET, "reset"),
         RESTING: State((READY, PROBING, PARTING, GONE), AT_REST, "rest"),
-        PROBING: State((READY, PARTING, GONE), ANSWERED, "reset"),
+        PROBING: State((READY, GONE), ANSWERED, "reset"),
         PARTING: State((GONE,), {ANY: "parted"}, "quit", "RFC 5321 4.1.1.10"),
         GONE: State(),
     }
