@@ -19,7 +19,7 @@ from gaproxy.proto.doors import admission, haproxy_words, native
 from gaproxy.proto.patience import HOUSE_S, SECOND
 from gaproxy.proto.relay.owed import OWED_BYTES_MOST, OWED_MOST
 from gaproxy.proto.remote.dialler import REFUSALS_KEPT, REFUSED_REST_S
-from gaproxy.proto.remote.pool import BANNED_NS
+from gaproxy.proto.remote.pool import BANNED_MOST, BANNED_NS
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.report.log import TOPICS, VALUE_CHARACTERS_MOST
 from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER
@@ -133,7 +133,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "fell_back": "it is in plain text since its TLS handshake failed, which must not happen to others too",
         "messages": "it carried `reuse_connections { messages }`, or a block's `messages_per_connection`",
         "mailmax": "it heard as many MAILs as the remote takes (LIMITS MAILMAX, RFC 9422)",
-        "max_age": "it is older than `reuse_connections { max_age }`",
+        "max_age": "it is as old as `reuse_connections { max_age }` allows, or nearly",
         "unsolicited": "something came that nobody had asked for",
         "banned": f"within the last {BANNED_S} s a connection to this address said what nobody had asked for",
         "policy_changed": "its source or remote is not allowed any more",
@@ -209,6 +209,10 @@ LIMITS: tuple[Row, ...] = (
     (
         "remotes that refused, and are left alone",
         f"for {REFUSED_REST_S} s by the same source address; {REFUSALS_KEPT} are remembered",
+    ),
+    (
+        "remotes that said what nobody had asked for",
+        f"nothing rests at that address and port for {BANNED_S} s; {BANNED_MOST} are remembered",
     ),
     ("an MTA between two sessions", f"{HOUSE_S['native_idle']:g} s; then GOAWAY"),
     ("a peer that does not close its end", f"{HOUSE_S['farewell']:g} s"),

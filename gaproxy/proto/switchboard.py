@@ -159,8 +159,12 @@ class Switchboard:
 
     def let_go_for(self, dialler: Dialler, trunk: Trunk, reason: str) -> None:
         """It goes with QUIT; when it has gone, this request has its place."""
-        self.pool.remove(trunk)
         self.clears[trunk.caller] = dialler
+        self.let_go(trunk, reason)
+
+    def let_go(self, trunk: Trunk, reason: str) -> None:
+        """It goes with QUIT."""
+        self.pool.remove(trunk)
         self.seating.tell(trunk.caller, trunk.caller.let_go, reason)
 
     def grant(self) -> None:
@@ -374,7 +378,7 @@ class Switchboard:
 
     def rest(self, trunk: Trunk) -> None:
         for gone in self.pool.put(trunk, self.seating.now):
-            self.seating.tell(gone.caller, gone.caller.let_go, "evicted")
+            self.let_go(gone, "evicted")
         self.seating.tell(trunk.caller, trunk.caller.rest)
 
     def retire(self, session: Session, seat: Seat, ask: asks.Retire) -> None:
@@ -384,7 +388,7 @@ class Switchboard:
         self.mention("let_go", trunk, ask.reason)
         if ask.reason == "unsolicited":
             for one in self.pool.ban(trunk.identity.place[1:], self.seating.now):
-                self.seating.tell(one.caller, one.caller.let_go, "banned")
+                self.let_go(one, "banned")
 
     def tell_users(self, stirred: Iterable[str]) -> None:
         """Whose connections others wait for, or do so no longer."""
@@ -426,13 +430,15 @@ class Switchboard:
         self.pool.limits = limits(settings)
         for trunk in list(self.pool.resting):
             if self.pool.limits is None or self.is_against_policy(trunk):
-                reason = "off" if self.pool.limits is None else "policy_changed"
-                self.seating.tell(trunk.caller, trunk.caller.let_go, reason)
+                self.let_go(trunk, "off" if self.pool.limits is None else "policy_changed")
+        if self.pool.limits is not None:
+            for trunk in self.pool.surplus(self.pool.at):
+                self.let_go(trunk, "evicted")
 
     def make_do(self) -> None:
         """No descriptor is left: some of those that rest go."""
         for trunk in list(self.pool.resting)[:LET_GO_AT_ONCE]:
-            self.seating.tell(trunk.caller, trunk.caller.let_go, "exhausted")
+            self.let_go(trunk, "exhausted")
 
     # Words and numbers.
 

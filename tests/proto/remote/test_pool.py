@@ -76,7 +76,8 @@ def test_a_count_may_be_limited_by_the_pool_by_a_block_or_by_the_remote():
     assert pool.refuses(trunk(messages=3, messages_most=4, mails=4, mails_most=5), 0) is None
     assert pool.refuses(trunk(mails=5, mails_most=5), 0) == "mailmax"
     assert pool.refuses(trunk(unfit="helo", messages=10), 0) == "helo"
-    assert pool.refuses(trunk(), 60 * SECOND) == "max_age"
+    assert pool.refuses(trunk(), 55 * SECOND) is None
+    assert pool.refuses(trunk(), 55 * SECOND + 1) == "max_age"
 
 
 def test_a_ban_is_over_after_a_minute_and_forgotten_when_asked_for():
@@ -85,7 +86,7 @@ def test_a_ban_is_over_after_a_minute_and_forgotten_when_asked_for():
     pool.put(resting, 0)
     pool.put(trunk(evolve(IDENTITY, port=2525)), 0)
     assert pool.ban(place, 0) == [resting]
-    assert pool.refuses(trunk(), BANNED_NS - 1) == "banned"
+    assert pool.refuses(trunk(ready_at=BANNED_NS - 1), BANNED_NS - 1) == "banned"
     assert pool.refuses(trunk(evolve(IDENTITY, source="192.0.2.2")), 0) == "banned"
     assert pool.refuses(trunk(evolve(IDENTITY, port=2525)), 0) is None
     assert pool.refuses(trunk(ready_at=BANNED_NS), BANNED_NS) is None
@@ -101,6 +102,18 @@ def test_of_more_bans_than_are_remembered_the_oldest_go_and_a_new_one_of_the_sam
     assert len(pool.banned) == BANNED_MOST
     assert pool.is_banned(("203.0.113.5", 0), 1) and pool.is_banned(("203.0.113.6", 1), 1)
     assert not pool.is_banned(("203.0.113.5", 1), 1)
+
+
+def test_fewer_may_rest_than_do():
+    pool = Pool(evolve(LIMITS, per_destination=9, total=9))
+    here = [trunk() for _ in range(4)]
+    there = [trunk(evolve(IDENTITY, port=port)) for port in (26, 27)]
+    for one in (*here, *there):
+        assert pool.put(one, 0) == []
+    pool.limits = evolve(LIMITS, per_destination=2, total=9)
+    assert pool.surplus(pool.at) == here[:2]
+    pool.limits = evolve(LIMITS, per_destination=2, total=1)
+    assert pool.surplus(pool.at) == [*here, there[0]]
 
 
 # Whatever comes and goes.

@@ -203,11 +203,11 @@ def test_a_remote_that_does_not_answer_quit_is_closed_two_seconds_later():
     talk.wait(2.0, Close(2))
 
 
-def test_beyond_its_age_it_does_not_rest():
-    talk = in_use(SHARING + "reuse_connections { max_age 60s }\ntimeouts { idle 10m }\n")
-    talk.wait(60.0)
-    talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(2, QUIT))
-    assert talk.notes[-1] == f"{NOT_KEPT} uses=1 messages=0 reason=max_age"
+def test_with_less_than_five_seconds_of_its_age_left_it_neither_rests_nor_is_handed_on():
+    talk = in_use(SHARING + "reuse_connections { max_age 60s }\n")
+    talk.wait(55.1)
+    talk.tell(Received(1, QUIT + opening(8)), Send(1, GOODBYE), Send(2, QUIT), calls(4))
+    assert f"{NOT_KEPT} uses=1 messages=0 reason=max_age" in talk.notes
 
 
 def test_in_the_last_five_seconds_of_its_age_nobody_takes_it():
@@ -269,6 +269,16 @@ def test_of_all_places_too_the_longest_at_rest_makes_room():
     go_to_rest(talk)
     talk.tell(Received(3, QUIT), Send(3, GOODBYE), Send(2, QUIT), Send(4, RSET))
     assert talk.notes[-1].endswith("reason=evicted")
+
+
+def test_of_two_that_come_to_rest_in_the_same_moment_the_second_one_makes_the_first_one_go():
+    talk = with_mtas(SHARING + "reuse_connections { idle 10m; total 1 }\n", ("mta-1", "mta-2", "mta-3"))
+    for mta, remote in ((1, 2), (3, 4), (5, 6)):
+        open_fresh(talk, mta, remote)
+    go_to_rest(talk, mta=5, remote=6)
+    talk.tell(Closed(5, "closed"))
+    rest = [Send(6, QUIT), Send(2, RSET), Send(2, QUIT), Send(4, RSET)]
+    talk.wait(300.0, Close(1), Close(3), *rest)
 
 
 def test_one_that_is_evicted_while_its_rset_is_under_way_takes_the_answer_for_a_farewell():
@@ -334,6 +344,13 @@ def test_reuse_connections_no_ends_every_rest_and_lets_none_begin():
     before = len(talk.notes)
     talk.tell(Received(3, QUIT), Send(3, GOODBYE), Send(4, QUIT))
     assert not any("not kept" in note for note in talk.notes[before:])
+
+
+def test_a_reload_that_lets_fewer_rest_ends_the_longest_rests():
+    talk = two_at_rest()
+    reload(talk, SHARING + "reuse_connections { per_destination 1 }\n", Send(2, QUIT))
+    assert talk.notes[-1].endswith("reason=evicted")
+    talk.tell(Received(1, opening(8)), Send(1, shown(8, uses=2, age_ms=1000)))
 
 
 def test_without_a_descriptor_those_that_have_rested_longest_are_let_go():
