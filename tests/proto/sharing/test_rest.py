@@ -447,3 +447,19 @@ def test_a_log_that_is_not_verbose_does_not_say_why():
     talk = at_rest()
     talk.tell(Received(3, opening(9, tls="may")), calls(4))
     assert not any("none that rests agrees" in note for note in talk.notes)
+
+
+def test_when_everybody_has_gone_nothing_of_them_is_left():
+    talk = two_at_rest(SHARING + 'throttle "*" { max_connections 2 }\n')
+    talk.wait(3.0)
+    talk.tell(Received(3, opening(9)), Send(2, RSET))
+    talk.tell(Ended(2), Close(2), Send(4, RSET))
+    talk.tell(Received(4, WAS_RESET), Send(3, shown(9, uses=2, age_ms=4000)))
+    talk.tell(Received(3, QUIT + opening(10)), Send(3, GOODBYE), Send(3, shown(10, uses=3, age_ms=4000)))
+    go_to_rest(talk, mta=3, remote=4)
+    talk.tell(Received(4, b"421 bye\r\n"), Close(4))
+    for id in (1, 2, 3, 4):
+        talk.hear(Closed(id, "closed"))
+    board = talk.proxy.switchboard
+    left = [board.trunks, board.requests, board.places, board.waiting, board.freed, board.clears, board.pool.resting]
+    assert not any([*left, board.pool.at, talk.proxy.seating.seats, talk.proxy.seating.connections])

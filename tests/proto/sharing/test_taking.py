@@ -17,10 +17,13 @@ from tools.sharing import (
     open_fresh,
     shown,
     two_at_rest,
+    with_mtas,
 )
 from tools.talk import (
     GOODBYE,
+    GREETING,
     MAIL,
+    PIPELINING,
     QUIT,
     connected,
     failed,
@@ -28,7 +31,7 @@ from tools.talk import (
 )
 
 from gaproxy.proto.actions import Close, Connect, Send
-from gaproxy.proto.events import Closed, Ended, Received
+from gaproxy.proto.events import Closed, Connected, Ended, Received
 
 # Who takes which.
 
@@ -67,6 +70,23 @@ def test_only_identical_requests_take_it():
 def test_what_limits_the_request_and_who_makes_it_does_not_matter():
     talk = at_rest()
     talk.tell(Received(3, opening(9, more=" throttle=example.net wait_ms=1000")), Send(3, shown(9, uses=2)))
+
+
+def test_plain_text_under_may_is_shared_where_the_remote_offers_no_tls():
+    talk = at_rest(said=opening(tls="may"))
+    talk.tell(Received(3, opening(9, tls="may")), Send(3, shown(9, uses=2)))
+
+
+def test_the_same_destination_may_be_spelt_otherwise():
+    talk = with_mtas()
+    talk.hear(Received(1, opening(to="[2001:db8::5]:25").replace(b"127.0.0.2", b"2001:db8::2")))
+    talk.hear(Connected(2, ("2001:db8::2", 40113)))
+    talk.hear(Received(2, GREETING))
+    talk.hear(Received(2, PIPELINING))
+    go_to_rest(talk)
+    same = opening(9, to="[2001:DB8:0::5]:25").replace(b"127.0.0.2", b"2001:db8:0:0::2")
+    [told] = talk.hear(Received(3, same))
+    assert b" reused=yes uses=2 " in told.data
 
 
 def test_a_pool_of_its_own_is_shared_by_those_who_name_it():
