@@ -16,9 +16,10 @@ from gaproxy.cli.main import VERBS, Parser
 from gaproxy.proto.config.directives import DIRECTIVES, Block, Directive, Door, Entry
 from gaproxy.proto.config.values import Kind
 from gaproxy.proto.doors import admission, haproxy_words, native
-from gaproxy.proto.patience import HOUSE_S
+from gaproxy.proto.patience import HOUSE_S, SECOND
 from gaproxy.proto.relay.owed import OWED_BYTES_MOST, OWED_MOST
 from gaproxy.proto.remote.dialler import REFUSALS_KEPT, REFUSED_REST_S
+from gaproxy.proto.remote.pool import BANNED_MOST, BANNED_NS
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.report.log import TOPICS, VALUE_CHARACTERS_MOST
 from gaproxy.proto.seating import UNHEARD_BYTES_MOST, UNHEARD_BYTES_MOST_OF_A_STRANGER
@@ -28,6 +29,7 @@ from gaproxy.sockets.passage import UNSENT_LIMIT_BYTES
 
 DOCS = Path(__file__).resolve().parent
 PAGE, MANUAL = DOCS / "running.md", DOCS / "gaproxy.8"
+BANNED_S = BANNED_NS // SECOND
 
 Row = tuple[str, str]  # what, and what it means
 
@@ -120,6 +122,45 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "rset_refused": "the remote refused RSET",
         "desync": "the remote said what no command had asked for",
     },
+    # Between them these two are the closed list of what may not be shared: tests/proto/sharing/test_taints.py.
+    "not_kept": {
+        "bare_eol": "a body had a CR or an LF alone, which not every remote takes for the same",
+        "malformed_command": "the MTA sent a CR, an LF or a NUL alone in a command",
+        "mta_gone": "the MTA vanished before it heard what became of its message",
+        "reply_lf": "the remote ended a line of a reply with LF alone",
+        "mixed_codes": "the lines of a reply had different codes",
+        "helo": "the MTA chose HELO",
+        "fell_back": "it is in plain text since its TLS handshake failed, which must not happen to others too",
+        "messages": "it carried `reuse_connections { messages }`, or a block's `messages_per_connection`",
+        "mailmax": "it heard as many MAILs as the remote takes (LIMITS MAILMAX, RFC 9422)",
+        "max_age": "it is as old as `reuse_connections { max_age }` allows, or nearly",
+        "unsolicited": "something came that nobody had asked for",
+        "banned": f"within the last {BANNED_S} s a connection to this address said what nobody had asked for",
+        "policy_changed": "its source or remote is not allowed any more",
+        "drain": "the proxy is stopping",
+    },
+    "let_go": {
+        "idle": "nobody took it within `reuse_connections { idle }`",
+        "evicted": "others came to rest, and it had rested longest: `reuse_connections { per_destination }` or `total`",
+        "slot_needed": "a connection that could not be shared with it needed its place in a `throttle`",
+        "turn_of_another": "whoever was next in line for its place wanted another connection",
+        "exhausted": "the process may open no more files",
+        "off": "a reload said `reuse_connections no`",
+        "policy_changed": "a reload does not allow its source or remote any more",
+        "drain": "the proxy is stopping",
+        "remote_421": "the remote said 421",
+        "remote_closed": "the remote closed it",
+        "remote_reset": "the remote reset it",
+        "remote_timeout": "the network lost it",
+        "remote_tls": "the remote sent a TLS alert, or broke a TLS record",
+        "unsolicited": f"the remote said something unasked; nothing rests at that address and port for {BANNED_S} s",
+        "banned": "another connection to the same address and port was `unsolicited`",
+        "rset_refused": "the remote did not answer RSET with 250",
+        "rset_timeout": f"the remote did not answer RSET within {HOUSE_S['reset']:g} s",
+        "desync": "the remote answered RSET with what is no reply",
+        "reply_lf": "the remote ended a line of its answer to RSET with LF alone",
+        "mixed_codes": "the lines of its answer to RSET had different codes",
+    },
 }
 SIGNALS: tuple[Row, ...] = (
     ("SIGHUP", "reads the configuration again. With a problem nothing changes; during a reload one more follows"),
@@ -168,6 +209,10 @@ LIMITS: tuple[Row, ...] = (
     (
         "remotes that refused, and are left alone",
         f"for {REFUSED_REST_S} s by the same source address; {REFUSALS_KEPT} are remembered",
+    ),
+    (
+        "remotes that said what nobody had asked for",
+        f"nothing rests at that address and port for {BANNED_S} s; {BANNED_MOST} are remembered",
     ),
     ("an MTA between two sessions", f"{HOUSE_S['native_idle']:g} s; then GOAWAY"),
     ("a peer that does not close its end", f"{HOUSE_S['farewell']:g} s"),

@@ -10,10 +10,14 @@ from runpy import run_path
 import pytest
 from tools.house import ROOT
 
+from gaproxy.proto import switchboard
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.doors import haproxy, native
 from gaproxy.proto.relay import dialogue, far, near, tunnel
+from gaproxy.proto.remote import caller
+from gaproxy.proto.remote.pool import Pool
 from gaproxy.proto.report.log import TOPICS
+from gaproxy.proto.smtp import replies
 
 DRAWN = run_path(str(ROOT / "docs" / "draw_reference.py"))
 PAGE, MANUAL = ROOT / "docs" / "running.md", ROOT / "docs" / "gaproxy.8"
@@ -74,11 +78,42 @@ def test_every_kind_of_health_check_is_explained():
     assert literals(haproxy.__file__, "mention_health", 0) == DRAWN["REASONS"]["health"].keys()
 
 
+ENDS = {"remote_closed", "remote_reset", "remote_timeout", "remote_tls"}  # as `Ended` and `Closed` tell them
+ODD_REPLIES = {"reply_lf", "mixed_codes"}
+
+
+def test_every_reason_not_to_keep_a_connection_is_explained():
+    judges = (Pool.refuses, switchboard.Switchboard.refuses_rest, switchboard.unfit)
+    given = {reason for judge in judges for reason in re.findall(r'"(\w+)"', inspect.getsource(judge))}
+    given |= tainting(near.__file__) | ODD_REPLIES
+    given.remove("off")  # where nothing is ever kept nobody wants to read of it each time
+    assert given == DRAWN["REASONS"]["not_kept"].keys()
+
+
+def test_every_reason_to_let_a_connection_go_is_explained():
+    given = {reason for call in ("retire", "let_go") for reason in literals(caller.__file__, call, 0)}
+    given |= literals(switchboard.__file__, "let_go_for", 2) | literals(switchboard.__file__, "let_go", 1)
+    assert given | ENDS | ODD_REPLIES == DRAWN["REASONS"]["let_go"].keys()
+
+
+def test_what_is_odd_about_a_reply_has_a_name():
+    assert literals(replies.__file__, "append", 0) == ODD_REPLIES
+
+
+def tainting(filename: str) -> set[str]:
+    """The words that a source assigns to a `taint`."""
+    assigned = [node for node in ast.walk(ast.parse(Path(filename).read_text())) if isinstance(node, ast.Assign)]
+    values = [node.value for node in assigned if ast.unparse(node.targets[0]).endswith(".taint")]
+    words = [node for value in values for node in ast.walk(value) if isinstance(node, ast.Constant)]
+    return {str(word.value) for word in words}
+
+
 def literals(filename: str, call: str, at: int) -> set[str]:
     """The words that stand in a source as this argument of `….call(…)`."""
     calls = [node for node in ast.walk(ast.parse(Path(filename).read_text())) if isinstance(node, ast.Call)]
     named = [node for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr == call]
-    words = [node.args[at] for node in named if len(node.args) > at]
+    given = [node.args[at] for node in named if len(node.args) > at]
+    words = [word for one in given for word in ((one.body, one.orelse) if isinstance(one, ast.IfExp) else (one,))]
     return {word.value for word in words if isinstance(word, ast.Constant) and isinstance(word.value, str)}
 
 

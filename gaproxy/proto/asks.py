@@ -262,11 +262,12 @@ class End:
 class GiveBack:
     """The relay is over: the MTA returns to its door, the remote to whoever comes next.
 
-    `taint`: why it may not be shared; `messages`: how many ends of data it was sent.
+    `taint`: why it may not be shared; `messages`: how many ends of data it was sent, `mails`: how many MAILs.
     """
 
     taint: str | None = None
     messages: int = 0
+    mails: int = 0
 
 
 @define
@@ -275,6 +276,7 @@ class HandOn:
 
     taint: str | None = None
     messages: int = 0
+    mails: int = 0
 
 
 @define

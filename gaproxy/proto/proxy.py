@@ -279,9 +279,9 @@ class Proxy:
     def lend(self, session: Session, seat: Seat, ask: asks.Lend) -> None:
         """A door's peer and a caller's peer become the two sides of a relay."""
         caller = asked_by(seat.asked, Caller)
-        known = caller in self.switchboard.trunks
-        carried = self.switchboard.trunks[caller].messages if known else 0
-        terms = Terms(ask.stock, ask.starttls, known, carried, caller.owes_reset, ask.mails_per_turn)
+        trunk = self.switchboard.trunks.get(caller)
+        reused, carried = trunk is not None, trunk.mails if trunk is not None else 0
+        terms = Terms(ask.stock, ask.starttls, reused, carried, caller.owes_reset, ask.mails_per_turn)
         relay = Relay(ask.offer, ask.name, ask.fields, terms)
         near = Near(relay)
         there(seat.hears).unheard[:0] = ask.kept
@@ -339,7 +339,7 @@ class Proxy:
         else:
             seating.unseat(door)
         if seat.lent is not None:
-            self.switchboard.free(seat.lent, there(seat.passes), ask.taint, ask.messages)
+            self.switchboard.free(seat.lent, there(seat.passes), ask)
 
     def hand_on(self, session: Session, seat: Seat, ask: asks.HandOn) -> None:
         """The remote goes to whoever is next, the MTA stays."""
@@ -347,7 +347,7 @@ class Proxy:
         caller, remote = there(near_seat.lent), there(near_seat.passes)
         self.seating.unseat(near_seat.beside)
         near_seat.lent = near_seat.passes = near_seat.beside = None
-        self.switchboard.free(caller, remote, ask.taint, ask.messages)
+        self.switchboard.free(caller, remote, ask)
 
     def rejoin(self, session: Session, seat: Seat, ask: asks.Join) -> None:
         """A relay's new remote takes the place of the one that was lost."""

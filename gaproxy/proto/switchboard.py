@@ -25,7 +25,6 @@ from gaproxy.throttle.governor import Governor
 from gaproxy.throttle.places import Path, Place
 
 FULL = Failed("throttled", "all connections of a limit are in use", retry_ms=1000)
-ENDLESS = 2**53
 LET_GO_AT_ONCE = 16  # connections at rest, where the process has no descriptor left
 
 T = TypeVar("T")
@@ -105,6 +104,7 @@ class Switchboard:
         """Whether its slots, too, can go over to this request."""
         place = self.line.join(self.path(dialler.request, way), dialler.request.member, self.seating.now)
         if self.line.hand(self.places[trunk.caller], place):
+            self.withdraw(dialler)
             self.connect(dialler, trunk, place)
             return True
         self.line.leave(place)
@@ -159,8 +159,12 @@ class Switchboard:
 
     def let_go_for(self, dialler: Dialler, trunk: Trunk, reason: str) -> None:
         """It goes with QUIT; when it has gone, this request has its place."""
-        self.pool.remove(trunk)
         self.clears[trunk.caller] = dialler
+        self.let_go(trunk, reason)
+
+    def let_go(self, trunk: Trunk, reason: str) -> None:
+        """It goes with QUIT."""
+        self.pool.remove(trunk)
         self.seating.tell(trunk.caller, trunk.caller.let_go, reason)
 
     def grant(self) -> None:
@@ -215,6 +219,8 @@ class Switchboard:
         asking = self.seating.seats[asker]
         if isinstance(ask.outcome, Failed):
             asking.asked = None
+            if isinstance(asker, Dialler) and session in self.places:  # a probe that failed costs no place
+                self.places[asker] = self.places.pop(session)
             after_ms = (self.seating.now - seat.since) // 1_000_000
             self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
         elif isinstance(ask.outcome, Opened) and ask.outcome.shown:
@@ -279,14 +285,11 @@ class Switchboard:
         assert caller.outcome is not None
         request, source = self.requests[caller], caller.outcome.source[0]
         address, offer = caller.destination.address, caller.outcome.offer
-        most = messages_per_connection(self.caretaker.settings.blocks, source, request.throttle, address)
-        mailmax = offer.mails_left()
-        messages_most = min(ENDLESS if one is None else one for one in (most, mailmax))
-        return Trunk(
-            caller, identity(request, source, caller.destination), self.seating.now, messages_most, unfit(caller)
-        )
+        messages_most = messages_per_connection(self.caretaker.settings.blocks, source, request.throttle, address)
+        made = identity(request, source, caller.destination)
+        return Trunk(caller, made, self.seating.now, messages_most, offer.mails_left(), unfit(caller))
 
-    def free(self, caller: Session, connection: Connection, taint: str | None, messages: int) -> None:
+    def free(self, caller: Session, connection: Connection, ask: asks.GiveBack | asks.HandOn) -> None:
         """A relay gives it back: it goes to whoever is next, to rest, or away."""
         trunk = self.trunks.get(caller)
         self.users.pop(caller, None)
@@ -295,8 +298,9 @@ class Switchboard:
             self.seating.unseat(caller)
             return
         connection.session = trunk.caller
-        trunk.messages += messages
-        reason = taint or self.refuses_rest(trunk, connection)
+        trunk.messages += ask.messages
+        trunk.mails += ask.mails
+        reason = ask.taint or self.refuses_rest(trunk, connection)
         if reason is None:
             self.seating.gate(caller, trunk.caller.free, ())
             self.freed.append(trunk)
@@ -309,8 +313,6 @@ class Switchboard:
         """Why it may carry nobody else, in one word."""
         if connection.unheard:
             return "unsolicited"
-        if connection.ended:
-            return "remote_closed"
         if self.caretaker.stopping:
             return "drain"
         if self.is_against_policy(trunk):
@@ -376,7 +378,7 @@ class Switchboard:
 
     def rest(self, trunk: Trunk) -> None:
         for gone in self.pool.put(trunk, self.seating.now):
-            self.seating.tell(gone.caller, gone.caller.let_go, "evicted")
+            self.let_go(gone, "evicted")
         self.seating.tell(trunk.caller, trunk.caller.rest)
 
     def retire(self, session: Session, seat: Seat, ask: asks.Retire) -> None:
@@ -386,7 +388,7 @@ class Switchboard:
         self.mention("let_go", trunk, ask.reason)
         if ask.reason == "unsolicited":
             for one in self.pool.ban(trunk.identity.place[1:], self.seating.now):
-                self.seating.tell(one.caller, one.caller.let_go, "banned")
+                self.let_go(one, "banned")
 
     def tell_users(self, stirred: Iterable[str]) -> None:
         """Whose connections others wait for, or do so no longer."""
@@ -428,12 +430,15 @@ class Switchboard:
         self.pool.limits = limits(settings)
         for trunk in list(self.pool.resting):
             if self.pool.limits is None or self.is_against_policy(trunk):
-                self.seating.tell(trunk.caller, trunk.caller.let_go, "policy_changed")
+                self.let_go(trunk, "off" if self.pool.limits is None else "policy_changed")
+        if self.pool.limits is not None:
+            for trunk in self.pool.surplus(self.pool.at):
+                self.let_go(trunk, "evicted")
 
     def make_do(self) -> None:
         """No descriptor is left: some of those that rest go."""
         for trunk in list(self.pool.resting)[:LET_GO_AT_ONCE]:
-            self.seating.tell(trunk.caller, trunk.caller.let_go, "exhausted")
+            self.let_go(trunk, "exhausted")
 
     # Words and numbers.
 
@@ -458,9 +463,10 @@ class Switchboard:
         if not self.seating.verbose:
             return
         for one in wanted:
-            near = next(self.pool.near(one, self.seating.now), None)
-            if near is not None:
-                differs = ",".join(near.identity.differs_in(one)) or "slots"
+            differing = [trunk.identity.differs_in(one) for trunk in self.pool.near(one, self.seating.now)]
+            if differing:
+                fewest = min(differing, key=len)
+                differs = ",".join(fewest) or "slots"
                 remote = spell_place(one.address, one.port)
                 self.seating.mention("not_reused", {"session": request.name, "remote": remote, "differs": differs})
 
@@ -477,7 +483,7 @@ def unfit(caller: Caller) -> str | None:
     """Why this connection may never be shared, whatever is said on it."""
     if caller.fallback:
         return "fell_back"
-    return "helo" if caller.verb == HELO else None
+    return "helo" if caller.verb == HELO else caller.taint
 
 
 def asked_by(session: Session | None, role: type[T]) -> T:

@@ -13,6 +13,7 @@ DIALOGUES = {
     for name in (
         *("native", "haproxy", "haproxy_ehlo", "haproxy_failures"),
         *("tunnel", "caller", "dialler", "dialogue", "proxy", "caretaker"),
+        *("rest", "taking", "taints", "situations"),
     )
 }
 

@@ -218,7 +218,13 @@ DIRECTIVES: tuple[Row, ...] = (
         "place of the block: none is held",
         (
             Directive("idle", DURATION, "how long one rests", REST_IDLE, unit="seconds"),
-            Directive("max_age", DURATION, "from its dial on; none is taken in its last 5 s", "10m", unit="seconds"),
+            Directive(
+                "max_age",
+                DURATION,
+                "since it was ready; none rests, or is taken, in its last 5 s",
+                "10m",
+                unit="seconds",
+            ),
             Directive("messages", COUNT, "that one carries in all", "100", unit="messages"),
             Directive("per_destination", COUNT, "at rest, of one source, address and port", "20", unit="connections"),
             Directive("total", COUNT, "at rest; beyond it the idlest goes", "5000", unit="connections"),

@@ -66,7 +66,7 @@ class Terms:
     """How a session begins, and what holds in it.
 
     `stock`: the MTA was greeted by its door, and does not wait for an answer to hear that the remote is lost.
-    `starttls`: its own STARTTLS may pass. `reused`: the remote has carried others before, whose `carried` messages are
+    `starttls`: its own STARTTLS may pass. `reused`: the remote has carried others before, whose `carried` MAILs are
     taken off what it takes. `reset`: what became of the RSET that stands between them and us: `clean` (answered, or not
     needed), `sent` (its reply is owed), `unsent` (it goes out with the first command). `mails_per_turn`: so many MAILs
     and the connection is handed on while others wait; None: never.
@@ -221,7 +221,7 @@ class Relay:
     def hand_on(self) -> None:
         """The remote goes, in good order; the MTA stays until its QUIT."""
         self.lost, self.reason = True, "turn_over"
-        self.near.ask(HandOn(self.taint, self.ends))
+        self.near.ask(HandOn(self.taint, self.ends, self.mails))
         self.near.turn_from_remote()
 
     # The remote is lost.
@@ -306,4 +306,4 @@ class Relay:
         told: dict[str, str | int] = {**self.fields, "messages": self.messages, "bytes": self.bytes}
         if self.outcome_unknown:
             told["outcome"] = "unknown"
-        self.near.ask(Mention("smtp_end", {**told, "reason": self.reason}), GiveBack(self.taint, self.ends))
+        self.near.ask(Mention("smtp_end", {**told, "reason": self.reason}), GiveBack(self.taint, self.ends, self.mails))

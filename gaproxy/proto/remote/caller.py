@@ -25,7 +25,7 @@ MUST = ("encrypt", "verify")
 AT_REST: Mapping[Word, str] = {421: "closing", ANY: "unsolicited"}
 WAS_RESET: Mapping[Word, str] = {250: "was_reset", 421: "closing", ANY: "not_reset"}
 ANSWERED: Mapping[Word, str] = {250: "answered", 421: "closing", ANY: "not_reset"}
-BETWEEN = (FREED, RESETTING, RESTING, PROBING)
+BETWEEN = (RESETTING, RESTING, PROBING)
 CLEAN, SENT, UNSENT = "clean", "sent", "unsent"
 MTA, OPAQUE = "mta", "opaque"  # it is the MTA that speaks TLS, or whatever it likes
 
@@ -34,7 +34,7 @@ class Caller(Session):
     """The conversation with one remote, from the dial until it is lent; and whenever it is given back.
 
     `owes_reset`: whether a RSET stands between former sessions and the next one: `clean` (it was answered, or there was
-    none), `sent` (its reply is still to come), `unsent`.
+    none), `sent` (its reply is still to come), `unsent`. `taint`: what was odd about a reply, so that nobody shares it.
     """
 
     STATES: ClassVar[Mapping[str, State]] = {
@@ -47,11 +47,11 @@ class Caller(Session):
         EHLO: State((GREETED, HELO, STARTTLS, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         HELO: State((GREETED, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
         STARTTLS: State((SECURING, READY, PARTING, GONE), {220: "go_ahead", ANY: "no_tls"}, "starttls", "RFC 3207 4"),
-        READY: State((FREED, PARTING, GONE)),  # lent: what the remote says is heard by the relay
-        FREED: State((READY, RESETTING, PARTING, GONE), AT_REST),  # until all that came with it has been heard
+        READY: State((FREED, PARTING)),  # lent: what the remote says is heard by the relay
+        FREED: State((READY, RESETTING, PARTING)),  # until all that came in the same segment has been heard
         RESETTING: State((READY, RESTING, PARTING, GONE), WAS_RESET, "reset"),
         RESTING: State((READY, PROBING, PARTING, GONE), AT_REST, "rest"),
-        PROBING: State((READY, PARTING, GONE), ANSWERED, "reset"),
+        PROBING: State((READY, GONE), ANSWERED, "reset"),
         PARTING: State((GONE,), {ANY: "parted"}, "quit", "RFC 5321 4.1.1.10"),
         GONE: State(),
     }
@@ -69,6 +69,7 @@ class Caller(Session):
         self.fallback = dial.fallback
         self.outcome: Opened | None = None
         self.owes_reset = CLEAN
+        self.taint: str | None = None
         self.tls = dial.tls
         self.tls_names = dial.tls_names or ((dial.destination.host,) if dial.destination.host else ())
         self.implicit = dial.destination.port == IMPLICIT_TLS_PORT and dial.tls != OPAQUE
@@ -87,7 +88,11 @@ class Caller(Session):
         if self.row.hears is AT_REST:
             return 421 if unheard.startswith(b"421") else None, None, len(unheard)
         cut = cut_reply(unheard)
-        return cut and (cut[0].code, cut[0], cut[1])
+        if cut is None:
+            return None
+        reply, size = cut
+        self.taint = self.taint or next(iter(reply.taints), None)
+        return reply.code, reply, size
 
     # The dial.
 
@@ -221,14 +226,14 @@ class Caller(Session):
         self.ask(Say(b"RSET\r\n"))
 
     def was_reset(self, reply: Reply) -> None:
-        if reply.taints:
-            self.retire(reply.taints[0])
+        if self.taint:
+            self.retire(self.taint)
         else:
             self.become(RESTING)
             self.owes_reset = CLEAN
 
     def not_reset(self, reply: Reply) -> None:
-        self.retire("reset_refused")
+        self.retire("rset_refused")
 
     def take(self, probe: bool) -> None:
         """For the next session; `probe`: only if it still answers."""
@@ -239,8 +244,8 @@ class Caller(Session):
             self.taken()
 
     def answered(self, reply: Reply) -> None:
-        if reply.taints:
-            self.retire(reply.taints[0])
+        if self.taint:
+            self.retire(self.taint)
         else:
             self.taken()
 
@@ -309,13 +314,13 @@ class Caller(Session):
         if self.state == RESTING:
             self.let_go("idle")
         elif self.state in BETWEEN:
-            self.retire("reset_timeout")
+            self.retire("rset_timeout")
         else:
             self.break_off(f"the remote was silent for too long while {self.state}", "timeout")
 
     def faulted(self, fault: RemoteProtocolError) -> None:
         if self.state in BETWEEN:
-            self.retire("malformed_reply")
+            self.retire("desync")
         else:
             self.break_off(str(fault))
 

@@ -4,6 +4,7 @@ Knows identities, limits and how long each has rested; does not know how one is 
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from attrs import define, field, fields, frozen
 
@@ -12,7 +13,7 @@ from gaproxy.proto.patience import SECOND
 from gaproxy.proto.remote.caller import Caller
 
 FRESH_NS = 2 * SECOND  # who has rested no longer is taken without a question
-AGE_LEFT_NS = 5 * SECOND  # who takes one wants to do something with it
+AGE_LEFT_NS = 5 * SECOND  # who takes one wants to do something with it, so none rests for its last seconds
 BANNED_NS = 60 * SECOND  # nothing rests at an address where bytes came that nobody had asked for
 BANNED_MOST = 10_000
 
@@ -66,21 +67,20 @@ class Trunk:
     """A connection to a remote, and what it has carried.
 
     `ready_at`: when it first was ready for MAIL (nanoseconds); `messages`: ends of data that it was sent, of
-    `messages_most`; `rests_since`: None while somebody uses it. `unfit`: why it may never rest.
+    `messages_most`, and `mails`: MAILs, of `mails_most` (None: no limit of its own); `rests_since`: None while somebody
+    uses it. `unfit`: why it may never rest.
     """
 
     caller: Caller
     identity: Identity
     ready_at: int
-    messages_most: int
+    messages_most: int | None = None
+    mails_most: int | None = None
     unfit: str | None = None
     uses: int = 1
     messages: int = 0
+    mails: int = 0
     rests_since: int | None = None
-
-    def has_rested_ns(self, now: int) -> int:
-        """How long it has rested, in nanoseconds."""
-        return now - self.rests_since if self.rests_since is not None else 0
 
 
 @define
@@ -107,9 +107,11 @@ class Pool:
             return "off"
         if trunk.unfit is not None:
             return trunk.unfit
-        if trunk.messages >= min(self.limits.messages, trunk.messages_most):
+        if reaches(trunk.messages, self.limits.messages) or reaches(trunk.messages, trunk.messages_most):
             return "messages"
-        if now - trunk.ready_at >= self.limits.max_age_ns:
+        if reaches(trunk.mails, trunk.mails_most):
+            return "mailmax"
+        if self.limits.max_age_ns - (now - trunk.ready_at) < AGE_LEFT_NS:
             return "max_age"
         return "banned" if self.is_banned(trunk.identity.place[1:], now) else None
 
@@ -120,16 +122,22 @@ class Pool:
         return place in self.banned
 
     def put(self, trunk: Trunk, now: int) -> list[Trunk]:
-        """It rests from now on. Returns who must go for it: of its own place, and of all, the longest at rest."""
-        assert self.limits is not None
+        """It rests from now on. Returns who must go for it."""
         trunk.rests_since = now
         self.resting[trunk] = None
-        neighbours = self.at.setdefault(trunk.identity.place, {})
-        neighbours[trunk] = None
-        gone = [next(iter(neighbours))] if len(neighbours) > self.limits.per_destination else []
-        if len(self.resting) - len(gone) > self.limits.total:
-            gone.append(next(one for one in self.resting if one not in gone))
-        return gone
+        self.at.setdefault(trunk.identity.place, {})[trunk] = None
+        return self.surplus([trunk.identity.place])
+
+    def surplus(self, places: Iterable[tuple[str, str, int]]) -> list[Trunk]:
+        """Who must go, for there are too many: at each of these places, and of all, those that have rested longest."""
+        assert self.limits is not None
+        gone: dict[Trunk, None] = {}
+        for place in places:
+            neighbours = self.at[place]
+            gone |= dict.fromkeys(islice(neighbours, max(0, len(neighbours) - self.limits.per_destination)))
+        beyond = len(self.resting) - len(gone) - self.limits.total
+        others = (one for one in self.resting if one not in gone)
+        return [*gone, *islice(others, max(0, beyond))]
 
     def remove(self, trunk: Trunk) -> None:
         """It rests no longer; whoever does not rest is passed over."""
@@ -154,7 +162,7 @@ class Pool:
         """Those of the same place that are young enough."""
         if self.limits is not None:
             for trunk in self.at.get(wanted.place, ()):
-                if trunk.ready_at + self.limits.max_age_ns - now >= AGE_LEFT_NS:
+                if self.limits.max_age_ns - (now - trunk.ready_at) >= AGE_LEFT_NS:
                     yield trunk
 
     def ban(self, place: Address, now: int) -> list[Trunk]:
@@ -166,6 +174,11 @@ class Pool:
         return [trunk for trunk in self.resting if trunk.identity.place[1:] == place]
 
 
+def reaches(count: int, most: int | None) -> bool:
+    """Whether there have been as many as there may be."""
+    return most is not None and count >= most
+
+
 def is_stale(trunk: Trunk, now: int) -> bool:
     """Whether it has rested for so long that it is asked first whether it still stands."""
-    return trunk.has_rested_ns(now) > FRESH_NS
+    return trunk.rests_since is not None and now - trunk.rests_since > FRESH_NS
