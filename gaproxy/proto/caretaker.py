@@ -5,14 +5,13 @@ Knows what the configuration is and when the house closes; does not know any con
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from ipaddress import ip_address
 
 from gaproxy.proto import events
 from gaproxy.proto.actions import Adopt, Certificate, Exit, Listener, Note, Prepare, ReadConfig
 from gaproxy.proto.config.directives import AUTO, NATIVE
 from gaproxy.proto.config.reload import Reload
 from gaproxy.proto.config.settings import DoorSettings, Settings, plain_text_warnings
-from gaproxy.proto.doors.admission import Admission
+from gaproxy.proto.doors.admission import Admission, Client
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.patience import HOUSE_S, SECOND
@@ -40,7 +39,7 @@ class Caretaker:
         self.doors: dict[str, DoorSettings] = {}
         self.run = ""  # the name of this run
         self.guests = 0
-        self.guests_of: Counter[str] = Counter()
+        self.guests_of: Counter[Client | None] = Counter()
         self.stopping = False
         self.overdue = False
         self.exit_code: int | None = None
@@ -153,11 +152,11 @@ class Caretaker:
 
     # Who comes in.
 
-    def refuses(self, client: str, door: DoorSettings, guarded: bool) -> str | None:
-        """Why this client (an IP address) is closed at once at this door, in one word."""
-        settings, address = self.settings, ip_address(client)
+    def refuses(self, client: Client, door: DoorSettings, guarded: bool) -> str | None:
+        """Why this client is closed at once at this door, in one word."""
+        settings = self.settings
         for networks in (settings.allow_from, door.allow_from):
-            if networks is not None and not any(address in network for network in networks):
+            if networks is not None and not any(client in network for network in networks):
                 return "allow_from"
         if guarded and self.admission.refused(client, self.seating.now):
             return "auth_failed"

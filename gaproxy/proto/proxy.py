@@ -5,6 +5,7 @@ where, and `caretaker.py`, the house itself). Does not know any grammar, any soc
 """
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from attrs import evolve, frozen
@@ -132,7 +133,7 @@ class Proxy:
     # Facts.
 
     def accepted(self, event: events.Accepted) -> None:
-        seating, client = self.seating, event.client[0]
+        seating, client = self.seating, ip_address(event.client[0])
         settings = self.caretaker.doors[event.listener]
         row = DOORS[settings.directive]
         door = row.make(self.caretaker.keys, settings, event)
@@ -141,7 +142,7 @@ class Proxy:
         seating.connections[event.id] = connection
         reason = self.caretaker.refuses(client, settings, row.guarded)
         if reason is not None:
-            seating.mention("client_refused", {"listener": event.listener, "client": client, "reason": reason})
+            seating.mention("client_refused", {"listener": event.listener, "client": event.client[0], "reason": reason})
             seating.depart(connection, at_once=True)
             return
         self.caretaker.let_in(connection)
@@ -387,7 +388,9 @@ class Proxy:
         self.caretaker.admit(self.caretaker.admission.authenticated(connection.id))
 
     def distrust(self, session: Session, seat: Seat, ask: asks.Distrust) -> None:
-        self.caretaker.admission.failed(there(seat.hears).client, self.seating.now)
+        client = there(seat.hears).client
+        assert client is not None  # a door asked, so it came in
+        self.caretaker.admission.failed(client, self.seating.now)
 
     def leave(self, session: Session, seat: Seat, ask: asks.Leave) -> None:
         """A session that closes its peer is told nothing more; a relay's side still gives back what it was lent."""
