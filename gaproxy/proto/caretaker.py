@@ -16,6 +16,7 @@ from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.patience import HOUSE_S, SECOND
 from gaproxy.proto.relay.dialogue import Near
+from gaproxy.proto.relay.tunnel import Side
 from gaproxy.proto.remote.route import Policy
 from gaproxy.proto.report.lines import Counts, status_lines
 from gaproxy.proto.seating import Connection, Seating
@@ -231,9 +232,14 @@ class Caretaker:
         self.seating.order(Exit(code))
 
     def in_flight(self) -> Mapping[str, str | int]:
-        """Transactions that end without their final reply; those of them whose dot was sent."""
+        """Transactions that end without their final reply; those of them whose dot was sent.
+
+        And, where there are any, tunnels: nobody here knows whether a message was on its way through them.
+        """
         relays = [one.relay for one in self.seating.seats if isinstance(one, Near) and one.relay.in_transaction]
-        return {"cut": len(relays), "unknown": sum(relay.awaits_outcome() for relay in relays)}
+        tunnels = {one.tunnel for one in self.seating.seats if isinstance(one, Side)}
+        cut = {"cut": len(relays), "unknown": sum(relay.awaits_outcome() for relay in relays)}
+        return cut | ({"opaque": len(tunnels)} if tunnels else {})
 
 
 def wanted_certificate(settings: Settings) -> Certificate:
