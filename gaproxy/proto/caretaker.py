@@ -28,7 +28,7 @@ class Caretaker:
     """Keeps what is in force: settings, the policy of the way out, who is admitted.
 
     `doors`: by name of the listener, former ones too, for some may still come in there. `exit_code`: the house is
-    closed.
+    closed. `problems`: why it never opened.
     """
 
     def __init__(self, filename: str, keys: Keys, seating: Seating) -> None:
@@ -44,6 +44,7 @@ class Caretaker:
         self.stopping = False
         self.overdue = False
         self.exit_code: int | None = None
+        self.problems: Sequence[str] = ()
 
     @property
     def settings(self) -> Settings:
@@ -143,6 +144,7 @@ class Caretaker:
             self.seating.mention("config_refused", {"text": problem})
         self.reload.refuse()
         if self.reload.running is None:
+            self.problems = problems
             self.leave(1)
         else:
             self.read_again()

@@ -4,7 +4,7 @@ The only file that knows everybody, and the only one that turns asks into orders
 where, and `caretaker.py`, the house itself). Does not know any grammar, any socket, or what time it is: `step` is told.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -74,6 +74,11 @@ class Proxy:
     @property
     def next_deadline(self) -> int | None:
         return self.seating.patience.next_deadline()
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why it left without ever having served, each reason in one sentence."""
+        return self.caretaker.problems
 
     def step(self, now: int, event: Event) -> list[Action]:
         """Hear one fact at `now` (nanoseconds), and say what is to be done."""

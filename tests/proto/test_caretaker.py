@@ -70,6 +70,14 @@ def test_boot_is_a_reload_from_nothing():
     ]
 
 
+def test_why_it_never_opened_is_known_and_what_a_reload_could_not_have_is_not_that():
+    proxy, answers = fresh(START, ConfigRead(CONFIG), Prepared(("cannot listen at 127.0.0.1:807: taken",)))
+    assert answers[-2:] == ["gaproxy: configuration refused text=cannot listen at 127.0.0.1:807: taken", Exit(1)]
+    assert proxy.problems == ("cannot listen at 127.0.0.1:807: taken",)
+    proxy, _ = fresh(START, ConfigRead(CONFIG), PREPARED, HUP, ConfigRead(TWO_LISTENERS), Prepared(("taken",)))
+    assert proxy.problems == ()
+
+
 def test_how_many_descriptors_there_may_be_is_told_where_it_is_known():
     _, answers = fresh(START, ConfigRead(CONFIG), Prepared((), CERTIFICATE, 1024))
     assert str(answers[-1]).endswith(f" certificate_sha256={CERTIFICATE} descriptors=1024")

@@ -222,7 +222,8 @@ def serve_and_end(folder: Path, config: str, runtime: str, before: str = "") -> 
     ended = subprocess.run(
         [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=WAIT_S, check=False
     )
-    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.returncode == 1
+    assert ended.stdout == f"gaproxy: configuration refused text={ended.stderr}"
     return ended.stdout
 
 
