@@ -32,18 +32,12 @@ def run(arguments: Namespace) -> int:
     The machine reads the file by itself, at start as at a reload. It is read here too, because what is wrong with it at
     start belongs on standard error, and the machine knows only its log. So does what is not to be had at start.
     """
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the run hears it: the file is still to be read
-    try:
-        return serve(arguments)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def serve(arguments: Namespace) -> int:
-    """One run of the machine, from its file to its exit code."""
+    # But for the run, until the process ends: before it the file is still to be read, and after it no more.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         read_file(arguments.config_filename)
     except ConfigRefused as refusal:
+        signal.signal(signal.SIGHUP, before)  # there is no run
         print(refusal, file=sys.stderr)
         return 1
     from gaproxy.journal.recorder import Recorder, RecordingKeys

@@ -112,3 +112,15 @@ def test_a_place_that_is_taken_is_told_and_it_exits_with_1(path, place):
     problem = f"cannot listen at {place[0]}:{place[1]}: Address already in use"
     assert (told.returncode, told.stderr) == (1, f"{problem}\n")
     assert told.stdout == f"gaproxy: configuration refused text={problem}\n"
+
+
+@pytest.mark.parametrize("runtime", ["asyncio", "trio"])
+def test_a_reload_that_is_asked_for_when_it_has_ended_does_not_kill_it(runtime, path):
+    program = (
+        "import os, signal, sys; from gaproxy.cli.main import main; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "code = main(sys.argv[1:]); os.kill(os.getpid(), signal.SIGHUP); sys.exit(code)"
+    )
+    words = [sys.executable, "-c", program, *command(path)[3:]]
+    with serving([*words, "--runtime", runtime]) as proxy:
+        proxy.send_signal(signal.SIGTERM)
+        assert proxy.wait(WAIT_S) == 0

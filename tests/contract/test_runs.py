@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -127,7 +127,15 @@ def test_a_run_that_is_cancelled_leaves_no_descriptor_open_on_trio() -> None:
     trio.run(cancel)
 
 
-def test_signals_are_facts(runtime: str) -> None:
+@pytest.fixture
+def ignored_hangup() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("ignored_hangup")
+def test_signals_are_facts_and_mean_afterwards_what_they_meant_before(runtime: str) -> None:
     class Killed(Script):
         def step(self, now: int, event: Signalled) -> list[object]:
             self.facts.put(event)
