@@ -48,7 +48,8 @@ MEANINGS: Mapping[str, str] = {
     "capture_ended": "the journal ends here, and why; mail goes on as before",
     "capture_waits": "`capture` came in the middle of a run, and a journal begins with a run: at the next start",
     "draining": "the proxy was told to stop: it accepts nobody, and so many connections are left",
-    "drained": "the last line: `cut` transactions ended without their final reply, `unknown` of them behind their dot",
+    "drained": "the last line: `cut` transactions ended without their final reply, `unknown` of them behind their dot; "
+    "`opaque` sessions of bytes that nobody here reads ended as well, within a message or not",
     "exhausted": "the process may open no more files: nobody is accepted until a connection ends, or seconds later",
     "exhausted_again": "so many times more in the last minute",
     "internal": "a fault of gaproxy itself, with its traceback: that session ended, all others go on; please report it",

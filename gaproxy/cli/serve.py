@@ -30,20 +30,14 @@ def run(arguments: Namespace) -> int:
     """Serve, and return the exit code that the machine orders; 1 where its configuration is no use.
 
     The machine reads the file by itself, at start as at a reload. It is read here too, because what is wrong with it at
-    start belongs on standard error, and the machine knows only its log.
+    start belongs on standard error, and the machine knows only its log. So does what is not to be had at start.
     """
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the run hears it: the file is still to be read
-    try:
-        return serve(arguments)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def serve(arguments: Namespace) -> int:
-    """One run of the machine, from its file to its exit code."""
+    # But for the run, until the process ends: before it the file is still to be read, and after it no more.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         read_file(arguments.config_filename)
     except ConfigRefused as refusal:
+        signal.signal(signal.SIGHUP, before)  # there is no run
         print(refusal, file=sys.stderr)
         return 1
     from gaproxy.journal.recorder import Recorder, RecordingKeys
@@ -52,11 +46,15 @@ def serve(arguments: Namespace) -> int:
 
     raise_file_limit()
     keys = RecordingKeys(Keyring())
-    recorder = Recorder(Proxy(arguments.config_filename, keys), keys)
+    proxy = Proxy(arguments.config_filename, keys)
+    recorder = Recorder(proxy, keys)
     try:
-        return RUNTIMES[arguments.runtime](recorder)
+        code = RUNTIMES[arguments.runtime](recorder)
     finally:
         recorder.close()
+    for problem in proxy.problems:
+        print(problem, file=sys.stderr)
+    return code
 
 
 def raise_file_limit() -> None:

@@ -5,18 +5,18 @@ Knows what the configuration is and when the house closes; does not know any con
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from ipaddress import ip_address
 
 from gaproxy.proto import events
 from gaproxy.proto.actions import Adopt, Certificate, Exit, Listener, Note, Prepare, ReadConfig
 from gaproxy.proto.config.directives import AUTO, NATIVE
 from gaproxy.proto.config.reload import Reload
 from gaproxy.proto.config.settings import DoorSettings, Settings, plain_text_warnings
-from gaproxy.proto.doors.admission import Admission
+from gaproxy.proto.doors.admission import Admission, Client
 from gaproxy.proto.doors.credentials import Keys
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.patience import HOUSE_S, SECOND
 from gaproxy.proto.relay.near import Near
+from gaproxy.proto.relay.tunnel import Side
 from gaproxy.proto.remote.pool import Pool
 from gaproxy.proto.remote.route import Policy
 from gaproxy.proto.report.lines import Counts, status_lines
@@ -29,7 +29,7 @@ class Caretaker:
     """Keeps what is in force: settings, the policy of the way out, who is admitted.
 
     `doors`: by name of the listener, former ones too, for some may still come in there. `exit_code`: the house is
-    closed.
+    closed. `problems`: why it never opened.
     """
 
     def __init__(self, filename: str, keys: Keys, seating: Seating, pool: Pool) -> None:
@@ -42,10 +42,11 @@ class Caretaker:
         self.doors: dict[str, DoorSettings] = {}
         self.run = ""  # the name of this run
         self.guests = 0
-        self.guests_of: Counter[str] = Counter()
+        self.guests_of: Counter[Client | None] = Counter()
         self.stopping = False
         self.overdue = False
         self.exit_code: int | None = None
+        self.problems: Sequence[str] = ()
 
     @property
     def settings(self) -> Settings:
@@ -146,6 +147,7 @@ class Caretaker:
             self.seating.mention("config_refused", {"text": problem})
         self.reload.refuse()
         if self.reload.running is None:
+            self.problems = problems
             self.leave(1)
         else:
             self.read_again()
@@ -156,11 +158,11 @@ class Caretaker:
 
     # Who comes in.
 
-    def refuses(self, client: str, door: DoorSettings, guarded: bool) -> str | None:
-        """Why this client (an IP address) is closed at once at this door, in one word."""
-        settings, address = self.settings, ip_address(client)
+    def refuses(self, client: Client, door: DoorSettings, guarded: bool) -> str | None:
+        """Why this client is closed at once at this door, in one word."""
+        settings = self.settings
         for networks in (settings.allow_from, door.allow_from):
-            if networks is not None and not any(address in network for network in networks):
+            if networks is not None and not any(client in network for network in networks):
                 return "allow_from"
         if guarded and self.admission.refused(client, self.seating.now):
             return "auth_failed"
@@ -236,9 +238,14 @@ class Caretaker:
         self.seating.order(Exit(code))
 
     def in_flight(self) -> Mapping[str, str | int]:
-        """Transactions that end without their final reply; those of them whose dot was sent."""
+        """Transactions that end without their final reply; those of them whose dot was sent.
+
+        And, where there are any, tunnels: nobody here knows whether a message was on its way through them.
+        """
         relays = [one.relay for one in self.seating.seats if isinstance(one, Near) and one.relay.in_transaction]
-        return {"cut": len(relays), "unknown": sum(relay.awaits_outcome() for relay in relays)}
+        tunnels = {one.tunnel for one in self.seating.seats if isinstance(one, Side)}
+        cut = {"cut": len(relays), "unknown": sum(relay.awaits_outcome() for relay in relays)}
+        return cut | ({"opaque": len(tunnels)} if tunnels else {})
 
 
 def wanted_certificate(settings: Settings) -> Certificate:

@@ -5,7 +5,8 @@ where, `caretaker.py`, the house itself, and `switchboard.py`, how a remote is f
 grammar, any socket, or what time it is: `step` is told.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -81,6 +82,11 @@ class Proxy:
     def next_deadline(self) -> int | None:
         return self.seating.patience.next_deadline()
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why it left without ever having served, each reason in one sentence."""
+        return self.caretaker.problems
+
     def step(self, now: int, event: Event) -> list[Action]:
         """Hear one fact at `now` (nanoseconds), and say what is to be done."""
         seating = self.seating
@@ -143,7 +149,7 @@ class Proxy:
             self.switchboard.review()
 
     def accepted(self, event: events.Accepted) -> None:
-        seating, client = self.seating, event.client[0]
+        seating, client = self.seating, ip_address(event.client[0])
         settings = self.caretaker.doors[event.listener]
         row = DOORS[settings.directive]
         door = row.make(self.caretaker.keys, settings, event)
@@ -152,7 +158,7 @@ class Proxy:
         seating.connections[event.id] = connection
         reason = self.caretaker.refuses(client, settings, row.guarded)
         if reason is not None:
-            seating.mention("client_refused", {"listener": event.listener, "client": client, "reason": reason})
+            seating.mention("client_refused", {"listener": event.listener, "client": event.client[0], "reason": reason})
             seating.depart(connection, at_once=True)
             return
         self.caretaker.let_in(connection)
@@ -372,7 +378,9 @@ class Proxy:
         self.caretaker.admit(self.caretaker.admission.authenticated(connection.id))
 
     def distrust(self, session: Session, seat: Seat, ask: asks.Distrust) -> None:
-        self.caretaker.admission.failed(there(seat.hears).client, self.seating.now)
+        client = there(seat.hears).client
+        assert client is not None  # a door asked, so it came in
+        self.caretaker.admission.failed(client, self.seating.now)
 
     def leave(self, session: Session, seat: Seat, ask: asks.Leave) -> None:
         """A session that closes its peer is told nothing more; a relay's side still gives back what it was lent."""

@@ -6,6 +6,7 @@ or which ask means what: whoever owns the seating performs the asks. It is a par
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from traceback import format_exception
 from typing import Any
 
@@ -28,15 +29,15 @@ UNHEARD_BYTES_MOST_OF_A_STRANGER = 4096
 class Connection:
     """A connection, and who hears it. What nobody has heard yet passes from one session to the next.
 
-    `fruitless`: who listened last in vain, in which turn, to how many bytes. `guest`: an MTA that was let in.
-    `waiting`: it is not read until it is admitted.
+    `client`: of those who came in. `fruitless`: who listened last in vain, in which turn, to how many bytes.
+    `guest`: an MTA that was let in. `waiting`: it is not read until it is admitted.
     """
 
     id: int
     born: int
     session: Session
     listener: str = ""
-    client: str = ""
+    client: IPv4Address | IPv6Address | None = None
     source: str = ""
     unheard: bytearray = field(factory=bytearray)
     unheard_most: int = UNHEARD_BYTES_MOST

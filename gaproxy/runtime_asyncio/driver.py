@@ -48,6 +48,7 @@ class Driver:
     async def run(self, signals: bool) -> int:
         """From `START` until it is over, whatever ends it; then nothing is left open."""
         heard = SIGNALS if signals else {}
+        before = {number: signal.getsignal(number) for number in heard}
         try:
             for number, name in heard.items():
                 self.loop.add_signal_handler(number, self.guarded, self.edge.signalled, name)
@@ -55,8 +56,9 @@ class Driver:
             self.guarded(self.edge.signalled, "START")
             return await self.over
         finally:
-            for number in heard:
+            for number, handler in before.items():
                 self.loop.remove_signal_handler(number)
+                signal.signal(number, handler)  # asyncio leaves the default behind
             if self.timer is not None:
                 self.timer.cancel()
             self.loop.remove_reader(self.edge.fileno())

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tools.house import ROOT
 
 SMALL = ("--rounds=1", "--seconds=0.1", "--pairs=200", "--runtimes=asyncio,trio")
+SECONDS_MOST = 400  # it takes about a minute where nothing else is done
 
 
 def on_each(*kinds: str) -> set[str]:
@@ -23,10 +25,11 @@ SUBJECTS = {
 }
 
 
+@pytest.mark.timeout(SECONDS_MOST + 10)
 def test_every_row_has_a_figure_of_everybody_who_is_measured(need: Callable[[str], str], tmp_path: Path):
     need("haproxy")
     command = [sys.executable, "-m", "bench", "relay", *SMALL, f"--out={tmp_path}"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS_MOST)
     assert ran.returncode == 0, ran.stderr
     document = json.loads((tmp_path / "relay.json").read_text())
     measured: dict[str, set[str]] = {}

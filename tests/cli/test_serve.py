@@ -10,17 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-SECRET = "correct-horse-battery-staple-0123456789"
-WAIT_S = 20
+from tools.real import DOOR_PORT, SECRET, WAIT_S, fresh_address
 
 
 @pytest.fixture
 def place() -> tuple[str, int]:
-    """A loopback address that was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()
+    return fresh_address(), DOOR_PORT
 
 
 @pytest.fixture
@@ -114,5 +109,18 @@ def test_a_bad_file_at_start_is_told_on_standard_error(path):
 def test_a_place_that_is_taken_is_told_and_it_exits_with_1(path, place):
     with socket.create_server(place):
         told = subprocess.run(command(path), capture_output=True, text=True, check=False, timeout=WAIT_S)
-    assert told.returncode == 1
-    assert f"{place[0]}:{place[1]}" in told.stdout + told.stderr
+    problem = f"cannot listen at {place[0]}:{place[1]}: Address already in use"
+    assert (told.returncode, told.stderr) == (1, f"{problem}\n")
+    assert told.stdout == f"gaproxy: configuration refused text={problem}\n"
+
+
+@pytest.mark.parametrize("runtime", ["asyncio", "trio"])
+def test_a_reload_that_is_asked_for_when_it_has_ended_does_not_kill_it(runtime, path):
+    program = (
+        "import os, signal, sys; from gaproxy.cli.main import main; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "code = main(sys.argv[1:]); os.kill(os.getpid(), signal.SIGHUP); sys.exit(code)"
+    )
+    words = [sys.executable, "-c", program, *command(path)[3:]]
+    with serving([*words, "--runtime", runtime]) as proxy:
+        proxy.send_signal(signal.SIGTERM)
+        assert proxy.wait(WAIT_S) == 0

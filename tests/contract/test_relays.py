@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from tools.real import narrow
 from tools.script import Stage, read_all, reset
 
 from gaproxy.proto.actions import Close, End, Relay, Send
@@ -53,6 +54,8 @@ def test_a_large_body_arrives_whole_at_a_slow_remote(stage: Stage) -> None:
     mta, near = stage.knock()
     mx = stage.call(2)
     stage.order(Relay(near, 2))
+    for sock in (mta, mx, stage.edge.links[near].sock, stage.edge.links[2].sock):
+        narrow(sock)
     sent = stage.fill(mta, near)  # it waits: nobody reads
     large = bytes(range(14, 256)) * 40_000 + b"\r\n.\r\n"
     assert sent < len(large)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -127,7 +127,15 @@ def test_a_run_that_is_cancelled_leaves_no_descriptor_open_on_trio() -> None:
     trio.run(cancel)
 
 
-def test_signals_are_facts(runtime: str) -> None:
+@pytest.fixture
+def ignored_hangup() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("ignored_hangup")
+def test_signals_are_facts_and_mean_afterwards_what_they_meant_before(runtime: str) -> None:
     class Killed(Script):
         def step(self, now: int, event: Signalled) -> list[object]:
             self.facts.put(event)
@@ -346,29 +354,46 @@ def test_a_deadline_that_moves_closer_is_met(stage: Stage) -> None:
     stage.hears(Elapsed())
 
 
-def test_a_deadline_that_moves_away_or_is_met_is_not_told(stage: Stage) -> None:
+class Clock:
+    """A clock that stands still until it is put forward, while alarms go on ringing."""
+
+    now = 5_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def test_a_deadline_that_moves_away_or_is_met_is_not_told(raise_curtain: Callable[..., Stage]) -> None:
+    clock = Clock()
+    stage = raise_curtain(clock=clock)
+
     def forget() -> list[object]:
         stage.script.next_deadline = None
         return []
 
     def move() -> list[object]:
-        stage.script.next_deadline = stage.script.now + 20_000_000
+        stage.script.next_deadline = stage.script.now + 2_000_000
         return []
 
     stage.within(move)
-    stage.within(forget)
+    stage.settle()
+    clock.now += 1_000_000
     stage.within(move)
+    stage.settle()
+    clock.now += 1_000_000
+    assert stage.is_quiet()  # it moved away
+    stage.within(forget)
+    stage.settle()
+    clock.now += 1_000_000
+    assert stage.is_quiet()
+    stage.within(move)
+    stage.settle()
+    clock.now += 2_000_000
     stage.hears(Elapsed())
     assert stage.is_quiet()
 
 
 def test_an_alarm_that_rings_before_the_clock_is_there_is_set_again(raise_curtain: Callable[..., Stage]) -> None:
-    class Clock:
-        now = 5_000_000
-
-        def __call__(self) -> int:
-            return self.now
-
     clock = Clock()
     stage = raise_curtain(clock=clock)
 

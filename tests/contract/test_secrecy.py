@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tools.script import RUNTIMES, Script, Stage, read_all, reset
+from tools.script import PATIENCE_S, RUNTIMES, Script, Stage, read_all, reset
 
 from gaproxy.proto.actions import Close, End, Hold, Relay, Secure, Send
 from gaproxy.proto.events import Closed, Ended, Received, Relayed, Secured, SecureFailed
@@ -196,10 +196,12 @@ def test_close_notify_is_an_end_behind_all_bytes(stage: Stage, mx_context: ssl.S
     mx = secured_remote(stage, 2, mx_context)
     mx.sendall(b"221 bye\r\n")
     stage.hears(Received(2, b"221 bye\r\n"))
-    threading.Thread(target=mx.unwrap, daemon=True).start()
+    ending = threading.Thread(target=mx.unwrap)  # says that it ends, and hears the same
+    ending.start()
     stage.hears(Ended(2))
     stage.order(End(2))
     stage.hears(Closed(2, "closed"))
+    ending.join(PATIENCE_S)
 
 
 def test_our_end_says_close_notify_and_the_other_direction_lives(stage: Stage, mx_context: ssl.SSLContext) -> None:

@@ -32,7 +32,8 @@ looser bounds, for another machine is another machine.
 
 The proxy is a process of its own, as `gaproxy serve` starts it. The MTAs and the remote are another one, over loopback:
 so *messages a second* tell how fast they all were together, and *CPU* what the proxy itself used, in and out of the
-kernel. *Memory* is what the process holds (resident), without the buffers of the kernel.
+kernel. *Memory* is what the process holds (resident), without the buffers of the kernel. How long one session or one
+wave takes is told without the time in which they stood in line for a processor.
 
 In each of these plays it was seen that
 

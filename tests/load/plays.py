@@ -206,9 +206,9 @@ def idle(proxy: RealProxy, connections: tuple[int, int]) -> tuple[float, float]:
 
 def one_more(proxy: RealProxy, remote: Remote) -> float:
     """How long a session takes, from its connection to its QUIT, in seconds."""
-    began, one = monotonic(), letter(len(remote.arrivals), remote.to)
+    began, one = watch.undisturbed_s(proxy), letter(len(remote.arrivals), remote.to)
     sender = proved(proxy, [one])
     play([sender])
-    took = monotonic() - began
+    took = watch.undisturbed_s(proxy) - began
     assert tally([one], sender.mta.outcomes, remote.arrivals[-1:]).faults == ()
     return took

@@ -7,11 +7,11 @@ import socket
 from itertools import count
 from pathlib import Path
 from statistics import median
-from time import monotonic
 
 from attrs import frozen
 from load.hands import ALL_BYTES, LETTER_BYTES, Hand, Remote, Sender, letter, play, proved, turn
 from load.plays import all_went_well, serving
+from load.watch import undisturbed_s
 from tools.real import PORT, RealProxy
 from tools.real import Remote as Place
 
@@ -106,9 +106,9 @@ class Garden:
 
     def wave(self) -> float:
         """Some others come at once, send a letter each, and leave. Returns how long that took, in seconds."""
-        began = monotonic()
+        began = undisturbed_s(self.proxy)
         play([self.sender(self.remote.to, LETTER_BYTES) for _ in range(OTHERS)])
-        return monotonic() - began
+        return undisturbed_s(self.proxy) - began
 
 
 def let_snails_in(runtime: str, folder: Path) -> Snails:

@@ -67,8 +67,13 @@ class Log:
             assert line is not None, (words, self.lines[since:][-20:])
             return line
 
-    def having(self, words: str) -> list[str]:
-        """All lines by now in which these words stand."""
+    def having(self, words: str, until: str | None = None) -> list[str]:
+        """All lines by now in which these words stand; `until`: once these words have come, wherever they stand.
+
+        What a peer has seen of the proxy may be some time ahead of what was read of its log.
+        """
+        if until is not None:
+            self.wait_for(until)
         return [line.decode() for line in list(self.lines) if words.encode() in line]
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import socket
 import pytest
 from ops.daemon import Daemon
 from ops.traffic import Load, Over, Sender
-from tools.real import SECRET, Remote
+from tools.real import SECRET, WAIT_S, Remote
 
 LONG = b"x" * 3000
 HOSTILE = (
@@ -124,4 +124,4 @@ def test_a_log_that_nobody_reads_does_not_keep_it_from_ending(runtime, tmp_path,
         with Load(daemon.place, sink):
             pass
         daemon.process.terminate()
-        assert daemon.process.wait(20) == 0
+        assert daemon.process.wait(WAIT_S) == 0

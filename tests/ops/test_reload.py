@@ -175,4 +175,4 @@ def test_lowered_limits_let_running_work_finish(daemon, sink):
             mta.parts()
             is_served(mta)
     assert len(sink.kept) == 2
-    assert daemon.log.having("reason=connections_max")
+    assert daemon.log.wait_for("reason=connections_max")

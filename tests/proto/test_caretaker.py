@@ -30,7 +30,7 @@ from tools.talk import (
 
 from gaproxy.proto.actions import Adopt, Certificate, Close, Exit, Hear, Hold, Listener, Note, Prepare, ReadConfig, Send
 from gaproxy.proto.doors.credentials import Keyring
-from gaproxy.proto.events import Accepted, Closed, ConfigRead, Event, Prepared, Received, Relayed, Signalled
+from gaproxy.proto.events import Accepted, Closed, ConfigRead, Connected, Event, Prepared, Received, Relayed, Signalled
 from gaproxy.proto.patience import SECOND
 from gaproxy.proto.proxy import Proxy
 
@@ -68,6 +68,14 @@ def test_boot_is_a_reload_from_nothing():
         Adopt(),
         f"gaproxy: configuration adopted listeners=127.0.0.1:807 certificate_sha256={CERTIFICATE}",
     ]
+
+
+def test_why_it_never_opened_is_known_and_what_a_reload_could_not_have_is_not_that():
+    proxy, answers = fresh(START, ConfigRead(CONFIG), Prepared(("cannot listen at 127.0.0.1:807: taken",)))
+    assert answers[-2:] == ["gaproxy: configuration refused text=cannot listen at 127.0.0.1:807: taken", Exit(1)]
+    assert proxy.problems == ("cannot listen at 127.0.0.1:807: taken",)
+    proxy, _ = fresh(START, ConfigRead(CONFIG), PREPARED, HUP, ConfigRead(TWO_LISTENERS), Prepared(("taken",)))
+    assert proxy.problems == ()
 
 
 def test_how_many_descriptors_there_may_be_is_told_where_it_is_known():
@@ -433,6 +441,18 @@ def test_a_session_without_a_transaction_is_not_counted():
     talk.hear(TERM)
     talk.hear(TERM)
     assert talk.notes[-1] == "gaproxy: drained cut=0 unknown=0"
+
+
+def test_tunnels_that_are_cut_are_counted_by_themselves():
+    talk = Talk('listen_proxy_protocol "127.0.0.1:5000" { relay opaque }; remote_allow 192.0.2.0/24')
+    for id in (1, 3):
+        talk.hear(Accepted(id, "127.0.0.1:5000", CLIENT, ENTROPY))
+        talk.hear(Received(id, b"PROXY TCP4 127.0.0.2 192.0.2.5 0 25\r\n"))
+        talk.hear(Connected(id + 1, ("127.0.0.2", 40113)))
+    talk.hear(Relayed(1, 100, b"", "end"))  # one of them is half over
+    talk.tell(TERM, Prepare(()))
+    talk.wait(30.0, Exit(0))
+    assert talk.notes[-1] == "gaproxy: drained cut=0 unknown=0 opaque=2"
 
 
 @pytest.mark.parametrize("second", [TERM, INT])

@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from tools.real import WAIT_S, Mta, Peer, RealProxy, Remote
+from tools.real import WAIT_S, Mta, Peer, RealProxy, Remote, narrow
 
 PAUSE_S = 0.5  # a socket that takes nothing for so long has stopped: all buffers on the way are full
 BODY_BYTES = 50 * 1000 * 1000
@@ -77,6 +77,8 @@ def answer(peer: Peer) -> None:
 
 @pytest.mark.parametrize("tls", ["none", "encrypt"])
 def test_a_remote_that_does_not_read_makes_the_mta_wait(mta, remote, tls):
+    narrow(remote.listener)
+    narrow(mta.sock)
     peer = joined(mta, remote, tls)
     for command, reply in [
         (b"MAIL FROM:<a@b.test>", b"250 ok"),
@@ -98,6 +100,8 @@ def test_a_remote_that_does_not_read_makes_the_mta_wait(mta, remote, tls):
 
 @pytest.mark.parametrize("who_is_slow", ["mta", "remote"])
 def test_replies_and_commands_that_nobody_reads_make_the_other_side_wait(mta, remote, who_is_slow):
+    narrow(remote.listener)
+    narrow(mta.sock)
     peer = mta.is_joined(remote, b"PIPELINING")
     most = BODY_BYTES // len(COMMAND)
     if who_is_slow == "mta":

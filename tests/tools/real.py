@@ -30,6 +30,8 @@ from gaproxy.proto.smtp.replies import Reply
 from gaproxy.runtime_asyncio.client import connect as connect_on_asyncio
 from gaproxy.runtime_trio.client import connect as connect_on_trio
 
+KERNEL_BYTES = 64 * 1024
+PIECE_BYTES = 1024 * 1024
 WAIT_S = 20.0  # for what must come; a test that waits so long has failed
 PORT = 20025  # below what the kernel gives out to those who dial
 DOOR_PORT = 20807
@@ -44,9 +46,9 @@ E = TypeVar("E", bound=Event)
 
 
 def fresh_address() -> str:
-    """A loopback address that nobody else uses, in this process or another one."""
-    high, low = divmod(next(_hosts), 250)
-    return f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 200 + high}.{low + 1}"
+    """A loopback address that nobody else uses, in this process or another one: out of 127.64/9, 2,048 for each."""
+    number = os.getpid() % 4096 * 2048 + next(_hosts)
+    return f"127.{64 + number // 65_536}.{number // 256 % 256}.{number % 256}"
 
 
 SERVE_ON_UVLOOP = """
@@ -193,7 +195,8 @@ class Mta:
         self.sock.close()
 
     def say(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        for start in range(0, len(data), PIECE_BYTES):  # the socket's patience holds for each, however many there are
+            self.sock.sendall(data[start : start + PIECE_BYTES])
 
     def hear(self) -> Any:
         """The next thing that the proxy says."""
@@ -348,6 +351,15 @@ class Peer:
         """Close with RST, as a machine does that has lost its memory."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
+
+
+def narrow(sock: socket.socket) -> None:
+    """Have the kernel keep little of what this socket sends and receives; else it may keep tens of megabytes.
+
+    Of a listener: before anybody calls, for those who do.
+    """
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, KERNEL_BYTES)
 
 
 def run_client(

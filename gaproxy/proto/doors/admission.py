@@ -4,16 +4,18 @@ Does not know a clock (times are integer nanoseconds, given), nor what a strange
 """
 
 from collections import Counter, OrderedDict, deque
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from attrs import define, field
 
-SECOND = 1_000_000_000
+from gaproxy.proto.patience import SECOND
+
 FAILURES = 10
 FAILURES_WITHIN_S = 60
 REFUSED_FOR_S = 60
 CLIENTS = 10_000  # of whom failures are remembered; whoever failed longest ago is forgotten first
 
+Client = IPv4Address | IPv6Address
 Key = tuple[int, int]
 
 
@@ -53,8 +55,8 @@ class Admission:
             self._offer_turn(key)
         return self._admit()
 
-    def arrived(self, id: int, client: str) -> bool:
-        """A stranger from this IP address: whether it may be read at once. If not, it waits its turn."""
+    def arrived(self, id: int, client: Client) -> bool:
+        """A stranger from this address: whether it may be read at once. If not, it waits its turn."""
         key = self._strangers[id] = _key(client)
         if self._read_total < self.total and self._read[key] < self.per_client:
             self._begin(key)
@@ -91,8 +93,8 @@ class Admission:
         if key is not None:
             _count_down(self._proved_of, key)
 
-    def failed(self, client: str, now: int) -> None:
-        """A proof from this IP address was wrong."""
+    def failed(self, client: Client, now: int) -> None:
+        """A proof from this address was wrong."""
         key = _key(client)
         failures = self._failures.setdefault(key, _Failures())
         self._failures.move_to_end(key)
@@ -102,8 +104,8 @@ class Admission:
         if len(failures.times) == FAILURES and now - failures.times[0] < FAILURES_WITHIN_S * SECOND:
             failures.refused_until = now + REFUSED_FOR_S * SECOND
 
-    def refused(self, client: str, now: int) -> bool:
-        """Whether this IP address failed so often that it is not heard now.
+    def refused(self, client: Client, now: int) -> bool:
+        """Whether this address failed so often that it is not heard now.
 
         Never while it has a connection that proved itself: several MTAs may stand behind one address, and one of them
         may be set up wrongly.
@@ -141,12 +143,11 @@ class Admission:
             self._turns.setdefault(key)
 
 
-def _key(client: str) -> Key:
+def _key(client: Client) -> Key:
     """An IPv4 address, also where it comes mapped into IPv6, or the /64 of an IPv6 address: one subscriber."""
-    address = ip_address(client)
-    if address.version == 6 and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.version, int(address) >> 64 if address.version == 6 else int(address)
+    if client.version == 6 and client.ipv4_mapped is not None:
+        client = client.ipv4_mapped
+    return client.version, int(client) >> 64 if client.version == 6 else int(client)
 
 
 def _count_down(counter: Counter[Key], key: Key) -> None:

@@ -232,19 +232,18 @@ class NativeDoor(Session):
         )
 
     def fields(self, outcome: Opened) -> dict[str, str | int]:
-        """What the log tells of this session, in its order; what it lacks is left out."""
-        told: dict[str, str | int | None] = {
+        """What the log tells of this session, in its order."""
+        return {
             "session": f"{self.name}/{self.id}",
             "node": self.node,
             "client": self.client,
             "source": spell_place(*outcome.source),
             "remote": spell_place(outcome.destination.address, outcome.destination.port),
-            "host": outcome.destination.host,
+            "host": outcome.destination.host or "",
             "tls": outcome.security.version if outcome.security else "none",
             "reused": "yes" if outcome.reused else "no",
             "uses": outcome.uses,
         }
-        return {name: value for name, value in told.items() if value is not None}
 
     def failed(self, failed: Failed) -> None:
         self.become(IDLE)
@@ -262,7 +261,7 @@ class NativeDoor(Session):
         tried = ",".join(f"{spell_place(one.address, one.port)}/{one.kind}/{one.after_ms}" for one in failed.tried)
         told = {"session": f"{self.name}/{self.id}", "kind": failed.kind, "client": self.client, "tried": tried}
         told |= {"reply": failed.reply or "", "text": failed.text}
-        self.ask(Mention("smtp_failed", {name: value for name, value in told.items() if value}))
+        self.ask(Mention("smtp_failed", told))
 
     # The end.
 

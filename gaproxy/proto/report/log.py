@@ -43,12 +43,12 @@ LASTING = {"smtp_end"}
 
 
 def note(topic: str, fields: Mapping[str, str | int], lasted: int) -> Note:
-    """The line of this event.
+    """The line of this event; a field that is empty is not told.
 
     `lasted`: nanoseconds, told as `seconds=` before the reason where the topic has a length.
     """
     beginning, most = TOPICS[topic], TRACE_CHARACTERS_MOST if topic == "internal" else VALUE_CHARACTERS_MOST
-    told = dict(fields)
+    told = {name: value for name, value in fields.items() if value != "" or f"{{{name}}}" in beginning}
     if topic in LASTING:
         reason = told.pop("reason")
         told["seconds"] = f"{lasted / 1e9:.3f}"

@@ -1,17 +1,19 @@
 """Strangers: how many are read, who comes next, and who failed too often. Odd ids came in."""
 
 from collections import Counter
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaproxy.proto.doors.admission import CLIENTS, SECOND, Admission
+from gaproxy.proto.doors.admission import CLIENTS, Admission, Client
+from gaproxy.proto.patience import SECOND
 
-A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+A, B, C = map(ip_address, ("192.0.2.1", "192.0.2.2", "192.0.2.3"))
 
 
-def full(*clients: str, total: int = 2, per_client: int = 2) -> Admission:
+def full(*clients: Client, total: int = 2, per_client: int = 2) -> Admission:
     """An admission at which ids 1, 3, 5 … arrived from these clients."""
     admission = Admission(total, per_client)
     for place, client in enumerate(clients):
@@ -108,14 +110,14 @@ def test_ids_that_nobody_knows_are_ignored():
 )
 def test_a_client_is_an_ipv4_address_or_an_ipv6_64(one, other, same):
     admission = Admission(total=9, per_client=1)
-    assert admission.arrived(1, one)
-    assert admission.arrived(3, other) is not same
+    assert admission.arrived(1, ip_address(one))
+    assert admission.arrived(3, ip_address(other)) is not same
 
 
 # Failures.
 
 
-def failing(times_s: list[float], client: str = A, admission: Admission | None = None) -> Admission:
+def failing(times_s: list[float], client: Client = A, admission: Admission | None = None) -> Admission:
     admission = admission or Admission(9, 9)
     for time_s in times_s:
         admission.failed(client, int(time_s * SECOND))
@@ -149,7 +151,7 @@ def test_a_client_that_never_failed_is_not_refused():
 
 
 def test_the_whole_64_fails_together():
-    assert failing([0] * 10, "2001:db8::1").refused("2001:db8::ffff", 0)
+    assert failing([0] * 10, ip_address("2001:db8::1")).refused(ip_address("2001:db8::ffff"), 0)
 
 
 def test_a_client_with_a_proved_connection_is_not_refused_until_its_last_one_departs():
@@ -169,7 +171,7 @@ def test_ten_thousand_clients_are_remembered_and_the_one_that_failed_longest_ago
     failing([0] * 10, B, admission)
     failing([1], A, admission)
     for number in range(CLIENTS - 1):
-        admission.failed(f"2001:db8:{number >> 8:x}:{number & 255:x}::1", SECOND)
+        admission.failed(ip_address(f"2001:db8:{number >> 8:x}:{number & 255:x}::1"), SECOND)
     assert admission.refused(A, SECOND)
     assert not admission.refused(B, SECOND)
 
@@ -185,7 +187,7 @@ def test_nobody_waits_who_may_be_read_and_nobody_is_read_beyond_a_limit(story):
     admission, client_of, reading, waiting = Admission(3, 2), {}, set(), []
     for deed, number, client in story:
         if deed == "arrived" and number not in client_of:
-            client_of[number] = f"192.0.2.{client}"
+            client_of[number] = ip_address(f"192.0.2.{client}")
             read_now = [number] if admission.arrived(number, client_of[number]) else []
             waiting += [number]
         elif deed == "limit":

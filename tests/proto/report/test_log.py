@@ -24,6 +24,14 @@ def test_an_event_without_fields_is_its_name():
     assert note("exhausted", {}, 0) == Note("gaproxy: no descriptor left", {"event": "exhausted"})
 
 
+def test_a_field_that_is_empty_is_not_told_unless_the_line_has_a_place_for_it():
+    told = note("smtp_failed", {"session": "ab/7", "reply": "", "text": "", "again": 0}, 0)
+    assert told == Note("smtp: session(ab/7): failed again=0", {"event": "smtp_failed", "session": "ab/7", "again": 0})
+    said = note("smtp_said", {"session": "ab/7", "who": "mta", "line": ""}, 0)
+    assert said.line == "smtp: session(ab/7): mta: "
+    assert said.fields["line"] == ""
+
+
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_topic_can_be_told(topic):
     fields = {
