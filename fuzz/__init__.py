@@ -1,0 +1,4 @@
+"""What chance finds: worlds by the thousand, faults that are planted, and a long day on real sockets.
+
+python -m fuzz world [SEED …]     one world for each seed, or new ones for --seconds
+"""
