@@ -64,6 +64,7 @@ class Mta:
     smtp: bool = False
     gone: bool = True
     parted: bool = False  # it has said its end
+    opening: bool = False  # an OPEN is not answered yet
     owed: deque[Said] = field(factory=deque)
     ahead: deque[list[Said]] = field(factory=deque)
     open: bool = False  # a MAIL was said, and no body since
@@ -74,7 +75,7 @@ class Mta:
         """Come in, if there is anything left to send."""
         if self.gone and self.sessions < self.manner.sessions:
             self.native = self.manner.listener == NATIVE
-            self.gone = self.smtp = self.parted = False
+            self.gone = self.smtp = self.parted = self.opening = False
             self.unread = self.reply = b""
             self.owed.clear()
             self.knock(self)
@@ -132,17 +133,18 @@ class Mta:
         if word == b"CHALLENGE":
             self.say(AUTH)
         elif word == b"WELCOME":
-            self.say(self.opening())
+            self.say(self.open_line())
         elif word == b"READY":
-            self.smtp = True
+            self.smtp, self.opening = True, False
             self.plan()
         elif word == b"FAILED" and self.sessions < self.manner.sessions:
-            self.say(self.opening())
+            self.say(self.open_line())
         else:
             self.hang_up()
 
-    def opening(self) -> bytes:
+    def open_line(self) -> bytes:
         self.sessions += 1
+        self.opening = True
         manner, dice = self.manner, self.dice
         to = ",".join(dice.sample(manner.remotes, k=1 + int(dice.random() * len(manner.remotes))))
         source, helo = dice.choice(manner.sources), dice.choice(manner.names)
@@ -201,7 +203,7 @@ class Mta:
         self.owed += group
         said = b"".join(one.wire for one in group)
         if group[-1].kind == QUIT and self.native and self.sessions < self.manner.sessions:
-            said += self.opening()
+            said += self.open_line()
         self.say(said)
 
     def say_body(self, name: str) -> None:
@@ -239,6 +241,7 @@ class Mta:
 
     def hang_up(self) -> None:
         assert self.line is not None
+        self.parted = True
         self.line.end()
 
     def say(self, data: bytes) -> None:
@@ -256,8 +259,10 @@ class Mta:
         self.judge(said, code, reply)
         if said.kind == QUIT:
             self.smtp = False
-            if not self.native or self.sessions >= self.manner.sessions:
+            if not self.native or (self.sessions >= self.manner.sessions and not self.opening):
                 self.hang_up()
+            elif not self.opening:
+                self.say(self.open_line())
         elif said.kind == DATA and code == 354:
             self.say_body(said.name)
         elif code == 421:

@@ -133,7 +133,9 @@ class Remote:
     def look_at(self, verb: str, name: str, wire: bytes) -> None:
         """What nobody may be sent, however lax it is."""
         swear(name != SMUGGLED, f"a body was heard as a command: {wire!r}")
-        swear(self.temper.pipelining or not (self.unheard or self.line.out.flight), f"{verb} was pipelined")
+        nothing_behind = b"QUIT\r\n".startswith(self.unheard)  # who is let go is not waited for
+        alone = verb == "QUIT" or (nothing_behind and not self.line.out.flight)
+        swear(self.temper.pipelining or alone, f"{verb} was pipelined to a remote that does not offer it")
         session = name.rpartition(".")[0]
         if session and session != self.session:
             if self.session:
