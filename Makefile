@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PURE := gaproxy/proto/*,gaproxy/throttle/*
 
-.PHONY: demo test quick lint fuzz bench docs clean
+.PHONY: demo test quick lint fuzz mutants bench docs clean
 
 demo: $(READY)
 	$(BIN)/gaproxy demo --runtime $(RUNTIME)
@@ -33,6 +33,10 @@ lint: $(READY)
 # Worlds that nobody has seen before. A seed that breaks an oath is printed, and replayed by `python -m fuzz world SEED`.
 fuzz: $(READY)
 	$(BIN)/python -m fuzz world --seconds $(FUZZ_SECONDS)
+
+# Faults that are planted in a copy, one by one: the tests that are named for each must fail of it.
+mutants: $(READY)
+	$(BIN)/python -m fuzz mutants
 
 # Some minutes; alone on the machine, please. What it needs, and how to read it: bench/README.md.
 bench: $(READY)

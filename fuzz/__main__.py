@@ -1,4 +1,4 @@
-"""`python -m fuzz world`: worlds by their seeds, or new ones until the time is over. Says which seed broke an oath."""
+"""`python -m fuzz world|mutants`: what is typed. Knows how worlds follow each other; says which seed broke an oath."""
 
 import secrets
 import sys
@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from random import Random
 
+from fuzz.mutants import mutants
 from fuzz.play import Played, play
 from gaproxy.proto.actions import Action
 from gaproxy.proto.events import Event
@@ -19,6 +20,8 @@ def parser() -> ArgumentParser:
     world.add_argument("seeds", nargs="*", type=int, help="these and no others, every step shown")
     world.add_argument("--seconds", type=float, default=60.0, help="how long new seeds are tried; default: 60")
     world.set_defaults(verb=worlds)
+    planted = verbs.add_parser("mutants", help="faults that are planted, and the tests that must see them")
+    planted.set_defaults(verb=lambda arguments: mutants())
     return parser
 
 
