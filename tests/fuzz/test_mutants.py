@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from fuzz.mutants import MUTANTS, RELAY, copy_house, fate, plant, row
 from tools.house import ROOT
+
+from fuzz.mutants import MUTANTS, RELAY, copy_house, fate, plant, row
 
 
 @pytest.fixture
