@@ -1,4 +1,4 @@
-"""`python -m fuzz world|mutants`: what is typed. Knows how worlds follow each other; says which seed broke an oath."""
+"""`python -m fuzz world|mutants|soak`: what is typed. Knows how worlds follow each other, and tells which seed failed."""
 
 import secrets
 import sys
@@ -9,6 +9,7 @@ from random import Random
 
 from fuzz.mutants import mutants
 from fuzz.play import Played, play
+from fuzz.soak import soak
 from gaproxy.proto.actions import Action
 from gaproxy.proto.events import Event
 
@@ -22,6 +23,9 @@ def parser() -> ArgumentParser:
     world.set_defaults(verb=worlds)
     planted = verbs.add_parser("mutants", help="faults that are planted, and the tests that must see them")
     planted.set_defaults(verb=lambda arguments: mutants())
+    day = verbs.add_parser("soak", help="the same MTAs and remotes on sockets, and a daemon, on each runtime")
+    day.add_argument("--seconds", type=float, default=600.0, help="in all; default: 600")
+    day.set_defaults(verb=lambda arguments: soak(arguments.seconds))
     return parser
 
 

@@ -11,12 +11,13 @@ from random import Random
 from attrs import define, field, frozen
 
 from fuzz.bodies import odd_body, sane_body
-from gaproxy.runtime_world.network import Line, Peer
+from gaproxy.proto.doors.credentials import mta_proof
+from gaproxy.runtime_world.network import Peer, Voice
 from gaproxy.runtime_world.oaths import Letters, swear
 
 NATIVE, PROXY = "127.0.0.1:807", "127.0.0.1:2525"  # the doors
 HELLO = b"GAPROXY/1 min=1 node=mta-%d role=smtp nonce=" + b"ab" * 32 + b"\r\n"
-AUTH = b"AUTH proof=" + b"cd" * 32 + b"\r\n"
+SECRET = "only-for-the-worlds-that-never-were"
 
 GREETING, EHLO, MAIL, RCPT, DATA, END = "greeting", "EHLO", "MAIL", "RCPT", "DATA", "end of data"
 RSET, NOOP, QUIT, ODD = "RSET", "NOOP", "QUIT", "odd"
@@ -58,7 +59,7 @@ class Mta:
     sessions: int = 0
     messages: int = 0
     native: bool = False
-    line: Line | None = None
+    line: Voice | None = None
     unread: bytes = b""
     reply: bytes = b""
     smtp: bool = False
@@ -82,10 +83,10 @@ class Mta:
 
     # What the network tells.
 
-    def joined(self, line: Line) -> None:
+    def joined(self, line: Voice) -> None:
         self.line = line
         if self.native:
-            line.say(HELLO % self.manner.number)
+            line.say(self.hello())
             return
         source, remote = self.dice.choice(self.manner.sources), self.dice.choice(self.manner.remotes)
         header = f"PROXY TCP4 {source} {remote.partition(':')[0]} 0 {remote.partition(':')[2]}\r\n"
@@ -94,21 +95,23 @@ class Mta:
         line.say(header.encode("ascii"))
 
     def ended(self) -> None:
-        if self.line is not None:
-            self.line.end()
+        assert self.line is not None
+        self.line.end()
         self.leave()
 
     def lost(self) -> None:
-        if self.line is None:  # the door is shut
-            self.sessions = self.manner.sessions
         self.leave()
+
+    def refused(self) -> None:
+        """The door is shut, and stays so."""
+        self.gone, self.sessions = True, self.manner.sessions
 
     def leave(self) -> None:
         """This connection is over; the next one may begin."""
-        if not self.gone:
-            self.gone = True
-            self.line = None
-            self.begin()
+        assert self.line is not None
+        self.line.leave()
+        self.gone, self.line = True, None
+        self.begin()
 
     def hear(self, data: bytes) -> None:
         *lines, self.unread = (self.unread + data).split(b"\r\n")
@@ -128,10 +131,14 @@ class Mta:
 
     # The native door.
 
+    def hello(self) -> bytes:
+        return HELLO % self.manner.number
+
     def hear_line(self, line: bytes) -> None:
         word = line.partition(b" ")[0]
         if word == b"CHALLENGE":
-            self.say(AUTH)
+            proof = mta_proof(SECRET, self.hello(), line + b"\r\n")
+            self.say(f"AUTH proof={proof}\r\n".encode("ascii"))
         elif word == b"WELCOME":
             self.say(self.open_line())
         elif word == b"READY":

@@ -9,7 +9,7 @@ from random import Random
 
 from attrs import frozen
 
-from fuzz.mta import NATIVE, PROXY, Manner, Mta
+from fuzz.mta import NATIVE, PROXY, SECRET, Manner, Mta
 from fuzz.remote import KINDS, Remote, Temper
 from gaproxy.proto.actions import Action
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Verdict
@@ -22,7 +22,7 @@ CONFIG = f"""
 listen "{NATIVE}"
 listen_proxy_protocol "{PROXY}" {{ starttls proxy; level may }}
 allow_from 127.0.0.0/8
-auth_shared_secret "only-for-the-worlds-that-never-were"
+auth_shared_secret "{SECRET}"
 remote_allow 192.0.2.0/24
 """
 SOURCES = ("127.0.0.2", "127.0.0.3")

@@ -11,7 +11,7 @@ from random import Random
 from attrs import define, frozen
 
 from fuzz.bodies import SMUGGLED
-from gaproxy.runtime_world.network import Line
+from gaproxy.runtime_world.network import Voice
 from gaproxy.runtime_world.oaths import Letters, swear
 
 NOBODY = "-"
@@ -69,7 +69,7 @@ class Remote:
         self.temper = temper
         self.dice = dice
         self.letters = letters
-        self.line: Line
+        self.line: Voice
         self.unheard = bytearray()
         self.body: bytearray | None = None
         self.skips_lf = False
@@ -81,7 +81,7 @@ class Remote:
 
     # What the network tells.
 
-    def joined(self, line: Line) -> None:
+    def joined(self, line: Voice) -> None:
         self.line = line
         if self.happens(LEAVES):
             self.leave(b"421 full\r\n")
@@ -94,6 +94,9 @@ class Remote:
 
     def lost(self) -> None:
         self.left = True
+
+    def refused(self) -> None:
+        """It calls nobody."""
 
     def hear(self, data: bytes) -> None:
         if self.left or self.silent:
@@ -134,7 +137,7 @@ class Remote:
         """What nobody may be sent, however lax it is."""
         swear(name != SMUGGLED, f"a body was heard as a command: {wire!r}")
         nothing_behind = b"QUIT\r\n".startswith(self.unheard)  # who is let go is not waited for
-        alone = verb == "QUIT" or (nothing_behind and not self.line.out.flight)
+        alone = verb == "QUIT" or (nothing_behind and not self.line.under_way())
         swear(self.temper.pipelining or alone, f"{verb} was pipelined to a remote that does not offer it")
         session = name.rpartition(".")[0]
         if session and session != self.session:
@@ -144,7 +147,7 @@ class Remote:
 
     def handed_over(self, session: str) -> None:
         """This connection was another session's until now: nothing of that may be left."""
-        owed = bytes(self.line.out.flight)
+        owed = self.line.under_way()
         swear(self.transaction == NOBODY, f"{session} was given a remote in a transaction of {self.session}")
         swear(owed.count(b"\r\n") <= 1, f"{session} was given a remote that still says {owed!r} to {self.session}")
 

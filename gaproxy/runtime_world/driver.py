@@ -132,7 +132,7 @@ class World:
 
     def accepted(self, listener: str, client: Address, peer: Peer) -> None:
         if listener not in self.listening:
-            peer.lost()
+            peer.refused()
             return
         self.accepted_id += 2
         fact = events.Accepted(self.accepted_id, listener, client, self.dice.randbytes(48))

@@ -227,10 +227,28 @@ class Socket:
         return True in self.readiness()
 
 
+class Voice(Protocol):
+    """What a peer says on its connection, in this world or on a socket."""
+
+    def say(self, data: bytes) -> None: ...
+
+    def end(self) -> None:
+        """FIN behind all that was said."""
+
+    def reset(self) -> None:
+        """Be gone at once, and hear nothing more."""
+
+    def leave(self) -> None:
+        """Hear nothing more, whatever comes."""
+
+    def under_way(self) -> bytes:
+        """What was said and has not arrived, as far as that is known."""
+
+
 class Peer(Protocol):
     """Whoever stands at the other end of a connection, and is no part of what is tried."""
 
-    def joined(self, line: "Line") -> None:
+    def joined(self, line: Voice) -> None:
         """The connection stands."""
 
     def hear(self, data: bytes) -> None: ...
@@ -239,7 +257,10 @@ class Peer(Protocol):
         """Nothing more will be heard."""
 
     def lost(self) -> None:
-        """The connection is broken, or never was."""
+        """The connection is broken."""
+
+    def refused(self) -> None:
+        """There is no connection."""
 
 
 class Line:
@@ -248,7 +269,7 @@ class Line:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.out: Pipe
-        self.broken = False
+        self.deaf = False
 
     # What the peer calls.
 
@@ -256,12 +277,17 @@ class Line:
         self.out.put(data)
 
     def end(self) -> None:
-        """FIN behind all that was said."""
         self.out.end()
 
     def reset(self) -> None:
-        self.broken = True
+        self.deaf = True
         self.out.reset()
+
+    def leave(self) -> None:
+        self.deaf = True
+
+    def under_way(self) -> bytes:
+        return bytes(self.out.flight)
 
     # What the network calls.
 
@@ -269,18 +295,18 @@ class Line:
         return 1 << 30
 
     def arrive(self, data: bytes) -> None:
-        if not self.broken:
+        if not self.deaf:
             self.peer.hear(data)
 
     def arrive_end(self) -> None:
-        if not self.broken:
+        if not self.deaf:
             self.peer.ended()
 
     def arrive_reset(self) -> None:
-        if not self.broken:
-            self.broken = True
-            self.out.state = OVER
-            self.out.flight.clear()
+        self.out.state = OVER
+        self.out.flight.clear()
+        if not self.deaf:
+            self.deaf = True
             self.peer.lost()
 
 

@@ -54,6 +54,9 @@ class Somebody:
     def lost(self) -> None:
         self.is_lost = True
 
+    def refused(self) -> None:
+        self.is_lost = True
+
 
 class Scene:
     """A world with a script in it; facts are asked for when nothing more can happen, adjacent pieces put together."""
