@@ -1,4 +1,4 @@
-"""`python -m fuzz world|mutants|soak`: what is typed. Knows how worlds follow each other, and tells which seed failed."""
+"""`python -m fuzz world|mutants|soak`: what is typed. Knows how worlds follow each other; tells which seed failed."""
 
 import secrets
 import sys
