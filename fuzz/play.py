@@ -98,8 +98,10 @@ def run(world: World, doom: int | None) -> int:
 
 
 def come_in(world: World, number: int, dice: Random, letters: Letters, size: Size) -> Mta:
+    """One more MTA; as often as not it goes the same way as all others who do."""
     listener, sessions = dice.choice((NATIVE, PROXY)), 1 + int(dice.random() * size.sessions)
-    manner = Manner(number, listener, sessions, SOURCES, NAMES, REMOTES)
+    ways = (sequence[: 1 + (dice.random() < 0.4)] for sequence in (SOURCES, NAMES, REMOTES))
+    manner = Manner(number, listener, sessions, *ways)
     mta = Mta(manner, dice, letters, partial(world.knock, listener, (f"127.0.0.{10 + number}", 40_000)))
     mta.begin()
     return mta
