@@ -92,7 +92,7 @@ class Cast:
                 self.orders.append(actions.Adopt())
                 self.next_deadline = now
             case events.Accepted(id):
-                self.join(id, Remote(self.tempers[event.listener], self.dice, self.letters))
+                self.join(id, Remote(self.tempers[event.listener], self.dice, self.letters, event.client[0]))
             case events.Connected(id):
                 self.join(id, self.calling.pop(id))
             case events.ConnectFailed(id):

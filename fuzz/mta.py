@@ -68,6 +68,8 @@ class Mta:
     opening: bool = False  # an OPEN is not answered yet
     owed: deque[Said] = field(factory=deque)
     ahead: deque[list[Said]] = field(factory=deque)
+    asked: str = ""  # name, address and pool, of the newest session that was asked for
+    way: str = ""  # and of this one
     open: bool = False  # a MAIL was said, and no body since
     standing: str = ""  # the message whose MAIL was agreed to, and nothing has ended its transaction since
     sane: bool = True  # the message under way holds nothing odd
@@ -91,7 +93,7 @@ class Mta:
         source, remote = self.dice.choice(self.manner.sources), self.dice.choice(self.manner.remotes)
         header = f"PROXY TCP4 {source} {remote.partition(':')[0]} 0 {remote.partition(':')[2]}\r\n"
         self.smtp = True
-        self.plan()
+        self.plan(source)
         line.say(header.encode("ascii"))
 
     def ended(self) -> None:
@@ -155,18 +157,22 @@ class Mta:
         manner, dice = self.manner, self.dice
         to = ",".join(dice.sample(manner.remotes, k=1 + int(dice.random() * len(manner.remotes))))
         source, helo = dice.choice(manner.sources), dice.choice(manner.names)
+        self.asked = f"{helo}/{source}/cluster"
         return f"OPEN id={self.sessions} source={source} to={to} helo={helo} tls=none\r\n".encode("ascii")
 
     # A session.
 
-    def plan(self) -> None:
+    def plan(self, source: str = "") -> None:
         """What will be said, group by group: a group is sent in one piece."""
         dice = self.dice
+        name = dice.choice(self.manner.names)
         if not self.native:
             self.sessions += 1
+            self.asked = f"{name}/{source}/cluster"
+        self.way = self.asked
         self.open = False
         self.owed.append(Said(GREETING, b""))
-        self.ahead = deque([[Said(EHLO, b"EHLO %b\r\n" % dice.choice(self.manner.names).encode("ascii"))]])
+        self.ahead = deque([[Said(EHLO, b"EHLO %b\r\n" % name.encode("ascii"))]])
         for _ in range(1 + (dice.random() < GOES_ON)):
             said = self.transaction()
             if dice.random() < INTERRUPTS:
@@ -178,7 +184,7 @@ class Mta:
         self.messages += 1
         name = f"{self.manner.number}.{self.sessions}.{self.messages}"
         wire = name.encode("ascii")
-        said = [Said(MAIL, b"MAIL FROM:<%b@a.example>\r\n" % wire, name)]
+        said = [Said(MAIL, b"MAIL FROM:<%b@%b>\r\n" % (wire, self.way.encode("ascii")), name)]
         said += [Said(RCPT, b"RCPT TO:<%b@b.example>\r\n" % wire, name)] * (1 + (self.dice.random() < 0.2))
         return [*said, Said(DATA, b"DATA\r\n", name)]
 

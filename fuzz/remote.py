@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 NAME = re.compile(rb"[<: ]([0-9]+(?:\.[0-9]+){2}|%b)@" % SMUGGLED.encode("ascii"))
+WAY = re.compile(rb"@([^>]+/[^>]+)>")
 CODES: Mapping[str, tuple[int, tuple[int, ...]]] = {
     "MAIL": (250, (450, 550, 451)),
     "RCPT": (250, (450, 550, 551)),
@@ -63,10 +64,13 @@ class Temper:
 
 
 class Remote:
-    """One connection to such a place."""
+    """One connection to such a place, from `source`."""
 
-    def __init__(self, temper: Temper, dice: Random, letters: Letters) -> None:
+    def __init__(self, temper: Temper, dice: Random, letters: Letters, source: str) -> None:
         self.temper = temper
+        self.source = source
+        self.name = ""  # by which its caller greeted
+        self.pool = ""  # of which sort its first session was
         self.dice = dice
         self.letters = letters
         self.line: Voice
@@ -125,6 +129,7 @@ class Remote:
         found = NAME.search(wire)
         name = found[1].decode("ascii") if found else NOBODY
         self.look_at(verb, name, wire)
+        self.look_whose(verb, wire)
         if verb == "QUIT":
             self.leave(b"221 bye\r\n")
         elif verb in ("EHLO", "HELO"):
@@ -144,6 +149,16 @@ class Remote:
             if self.session:
                 self.handed_over(session)
             self.session = session
+
+    def look_whose(self, verb: str, wire: bytes) -> None:
+        """What a session asked for, it says in its addresses: the name, whence it comes, and with whom it shares."""
+        if verb in ("EHLO", "HELO"):
+            self.name = wire[5:].strip().decode("ascii")
+        elif found := WAY.search(wire):
+            name, source, pool = found[1].decode("ascii").split("/")
+            self.pool = self.pool or pool
+            asked, had = (name, source, pool), (self.name or name, self.source, self.pool)
+            swear(asked == had, f"{wire!r} asked for another way than {had}")
 
     def handed_over(self, session: str) -> None:
         """This connection was another session's until now: nothing of that may be left."""

@@ -23,7 +23,7 @@ BUFFER = memoryview(bytearray(CARRIED_BYTES))  # worlds run one after the other
 
 
 class World:
-    """One run. `places`: who answers where the machine may dial; `config`: the text of its file.
+    """One run. `places`: who answers where the machine may dial, told from where. `config`: the text of its file.
 
     `turn` lets one thing happen. `exit_code` is set by `Exit`, and nothing happens behind it.
     """
@@ -39,7 +39,7 @@ class World:
         self.news: deque[events.Event] = deque()
         self.buffer = BUFFER
         self.readiness = self
-        self.places: dict[Address, Callable[[], Peer]] = {}
+        self.places: dict[Address, Callable[[str], Peer]] = {}
         self.prepared: set[str] = set()
         self.listening: set[str] = set()
         self.links: dict[int, Link] = {}
@@ -147,7 +147,7 @@ class World:
         if answers is None:
             self.tell(events.ConnectFailed(order.id, "refused", "Connection refused"))
         else:
-            self.join(order.id, events.Connected(order.id, (order.source, 20_000 + self.opened)), answers())
+            self.join(order.id, events.Connected(order.id, (order.source, 20_000 + self.opened)), answers(order.source))
 
     def join(self, id: int, fact: events.Event, peer: Peer) -> None:
         self.opened += 1

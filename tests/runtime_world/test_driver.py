@@ -65,7 +65,7 @@ class Scene:
         self.script = Script()
         self.world = World(Sworn(self.script), dice)
         self.mx = Somebody()
-        self.world.places[PLACE] = lambda: self.mx
+        self.world.places[PLACE] = lambda source: self.mx
         self.world.signal("START")
         self.facts()
 
