@@ -211,8 +211,10 @@ class Mta:
             return
         group = self.ahead.popleft()
         if any(one.kind == MAIL for one in group):
-            group = [Said(RSET, b"RSET\r\n"), *group] if self.open else group
-            self.open = True
+            if self.open:
+                self.ahead.appendleft(group)
+                group = [Said(RSET, b"RSET\r\n")]
+            self.open = not self.open
         self.owed += group
         said = b"".join(one.wire for one in group)
         if group[-1].kind == QUIT and self.native and self.sessions < self.manner.sessions:
@@ -278,7 +280,7 @@ class Mta:
                 self.say(self.open_line())
         elif said.kind == DATA and code == 354:
             self.say_body(said.name)
-        elif code == 421:
+        elif code == 421 or (said.kind == RSET and code >= 400):
             self.ahead = deque([[Said(QUIT, b"QUIT\r\n")]])
             self.go_on_when_heard()
         else:
