@@ -65,9 +65,13 @@ def show(event: Event, orders: list[Action]) -> None:
 
 def summary(played: list[Played], seconds: float) -> str:
     sessions = sum(one.sessions for one in played)
+    shared = sum(one.shared for one in played)
     taken = sum(one.taken for one in played)
     told = sum(one.told for one in played)
-    return f"{len(played)} worlds, {sessions} sessions, {taken} messages taken, {told} told so, in {seconds:.0f} s"
+    told_of = (
+        f"{sessions} sessions, {shared} of them on a connection of another's, {taken} messages taken, {told} told so"
+    )
+    return f"{len(played)} worlds, {told_of}, in {seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ SECRET = "only-for-the-worlds-that-never-were"
 GREETING, EHLO, MAIL, RCPT, DATA, END = "greeting", "EHLO", "MAIL", "RCPT", "DATA", "end of data"
 RSET, NOOP, QUIT, ODD = "RSET", "NOOP", "QUIT", "odd"
 OURS = (GREETING, EHLO, QUIT)  # what is answered without a remote, and need not be a refusal
+OPTIONS = ("", "", "", " wait_ms=20000", " reuse=new", " pool=news")
 
 SIGNATURE = re.compile(rb"@([0-9.]+|-)")
 VANISHES, IS_ODD_BODY, INTERRUPTS, GOES_ON = 0.06, 0.25, 0.2, 0.3
@@ -157,8 +158,9 @@ class Mta:
         manner, dice = self.manner, self.dice
         to = ",".join(dice.sample(manner.remotes, k=1 + int(dice.random() * len(manner.remotes))))
         source, helo = dice.choice(manner.sources), dice.choice(manner.names)
-        self.asked = f"{helo}/{source}/cluster"
-        return f"OPEN id={self.sessions} source={source} to={to} helo={helo} tls=none\r\n".encode("ascii")
+        more = "".join(sorted({dice.choice(OPTIONS), dice.choice(OPTIONS)}))
+        self.asked = f"{helo}/{source}/{'news' if 'news' in more else 'cluster'}"
+        return f"OPEN id={self.sessions} source={source} to={to} helo={helo} tls=none{more}\r\n".encode("ascii")
 
     # A session.
 

@@ -15,11 +15,12 @@ from tempfile import TemporaryDirectory
 from attrs import frozen
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("gaproxy", "tests", "fuzz")
+COPIED = ("gaproxy", "tests", "fuzz", "docs")
 FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
 PATIENCE_S = 300
 
 BODY, RELAY = "tests/proto/wire/test_body.py::", "tests/proto/relay/test_dialogue.py::"
+SHARING = "tests/proto/sharing/"
 CALLER = "tests/proto/remote/test_caller.py::"
 WORLD = "tests/fuzz/test_world.py::test_whatever_is_said_nothing_unsafe_rests_and_no_outcome_is_told_wrongly[0]"
 
@@ -45,14 +46,14 @@ MUTANTS = (
     ),
     Mutant(
         "a message is said to be taken as soon as its end was sent",
-        "gaproxy/proto/relay/dialogue.py",
+        "gaproxy/proto/relay/near.py",
         "            relay.owe(Owed(END))\n",
         '            relay.owe_ours(250, "2.0.0 kept")\n',
         (RELAY + "test_a_message_passes_by_and_its_reply_comes_back", WORLD),
     ),
     Mutant(
         "a reply that began before anything was asked for answers what was asked since",
-        "gaproxy/proto/relay/dialogue.py",
+        "gaproxy/proto/relay/far.py",
         "return EARLY if early and said.code != 421 else said.code, said, size",
         "return said.code, said, size",
         (
@@ -76,9 +77,9 @@ MUTANTS = (
     ),
     Mutant(
         "a second EHLO does not end the transaction at the remote",
-        "gaproxy/proto/relay/dialogue.py",
-        "        elif relay.in_transaction:\n            self.ask(Pass(",
-        "        elif relay.in_transaction and relay.lost:\n            self.ask(Pass(",
+        "gaproxy/proto/relay/near.py",
+        "        elif relay.in_transaction:\n",
+        "        elif relay.in_transaction and relay.lost:\n",
         (RELAY + "test_an_ehlo_in_a_transaction_resets_it_and_nobody_hears_of_that_reset", WORLD),
     ),
     Mutant(
@@ -88,8 +89,32 @@ MUTANTS = (
         "self.outcome_unknown = False",
         (RELAY + "test_a_remote_that_is_lost_behind_the_dot_leaves_the_outcome_unknown", WORLD),
     ),
+    Mutant(
+        "a connection that is tainted rests like any other",
+        "gaproxy/proto/switchboard.py",
+        "reason = ask.taint or self.refuses_rest(",
+        "reason = self.refuses_rest(",
+        (SHARING + "test_taints.py::test_it_is_told_quit_instead_of_rset",),
+    ),
+    Mutant(
+        "the reply to the RSET between two sessions is told to the second one",
+        "gaproxy/proto/relay/far.py",
+        "        if owed.swallowed:\n",
+        "        if owed.swallowed and said.code != 250:\n",
+        (SHARING + "test_rest.py::test_whoever_takes_it_while_its_rset_is_under_way_checks_the_reply", WORLD),
+    ),
+    Mutant(
+        "a connection is shared whatever name its sessions greet by",
+        "gaproxy/proto/remote/pool.py",
+        "wanted.tls_names, wanted.helo, wanted.pool)",
+        'wanted.tls_names, "", wanted.pool)',
+        (
+            SHARING + "test_situations.py::test_situation_23_for_another_name_source_tls_or_pool_one_is_dialled",
+            WORLD,
+        ),
+    ),
 )
-"""Three of the ten are those that sharing may make: they come with it."""
+"""One line each, and each would cost mail."""
 
 
 @frozen

@@ -80,6 +80,8 @@ class Remote:
         self.silent = False
         self.left = False
         self.session = ""  # whose commands it heard last
+        self.refused_reset = False
+        self.handovers = 0
         self.resets = 0  # in a row, until now
         self.transaction = NOBODY  # the message that MAIL named
         self.recipients = 0
@@ -163,10 +165,19 @@ class Remote:
             swear(asked == had, f"{wire!r} asked for another way than {had}")
 
     def handed_over(self, session: str) -> None:
-        """This connection was another session's until now: nothing of that may be left."""
+        """This connection was another session's until now: nothing of that may be left.
+
+        Unless we refused the RSET that came with it: whoever sent it does not know yet, and will send no body.
+        """
+        self.handovers += 1
         owed, former = self.line.under_way(), self.session
-        swear(self.transaction == NOBODY, f"{session} was given a remote in a transaction of {former}")
+        refused = self.resets and self.refused_reset
+        swear(refused or self.transaction == NOBODY, f"{session} was given a remote in a transaction of {former}")
         swear(owed.count(b"\r\n") <= self.resets, f"{session} was given a remote that still says {owed!r} to {former}")
+
+    def waits_for_mail(self) -> bool:
+        """Whether it has heard all that it was sent, and neither a transaction nor a message has begun."""
+        return self.body is None and not self.unheard and self.transaction == NOBODY
 
     def offer(self, verb: str) -> bytes:
         if verb == "HELO" or not self.temper.pipelining:
@@ -182,6 +193,7 @@ class Remote:
             code = self.dice.choice(refuses)
         elif not self.in_order(verb, name):
             code = 503
+        self.refused_reset = verb == "RSET" and code >= 400
         if code < 400:
             self.turn(verb, name)
         self.say(code, name)

@@ -39,6 +39,8 @@ allow_from 127.0.0.0/8
 auth_shared_secret "{secret}"
 remote_allow 127.0.0.0/8
 remote_ports {ports}
+reuse_connections {{ idle 2s; messages 50 }}
+throttle "*" {{ source *; max_connections 8 }}
 timeouts {{ mail 3s; rcpt 3s; data 3s; body 5s; end 5s; rset 3s; idle 5s; greeting 3s; ehlo 3s; drain 5s }}
 """
 

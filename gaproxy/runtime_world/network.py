@@ -211,6 +211,15 @@ class Socket:
         if reads or writes:
             self.attend()
 
+    def peer(self) -> "Peer":
+        """Who stands at the other end."""
+        assert isinstance(self.out.to, Line)
+        return self.out.to.peer
+
+    def quiet(self) -> bool:
+        """Whether all that either side has sent was heard."""
+        return not (self.out.flight or self.back.flight or self.arrived)
+
     def readiness(self) -> tuple[bool, bool]:
         """Whether it would read, and write, now."""
         reads = self.reads and bool(self.arrived or self.ended)

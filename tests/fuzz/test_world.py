@@ -28,15 +28,17 @@ BODIES = 20_000
 @pytest.mark.parametrize("part", range(10))
 def test_whatever_is_said_nothing_unsafe_rests_and_no_outcome_is_told_wrongly(part: int):
     seed = 1_000_000 * part
-    sessions = taken = 0
+    sessions = shared = taken = 0
     while sessions < SESSIONS:
         try:
             played = play(Random(seed))
         except Exception as fault:
             fault.add_note(f"python -m fuzz world {seed}")
             raise
-        sessions, taken, seed = sessions + played.sessions, taken + played.taken, seed + 1
+        sessions, shared, taken = sessions + played.sessions, shared + played.shared, taken + played.taken
+        seed += 1
     assert taken > SESSIONS // 3  # most of all this was mail that arrived
+    assert shared > SESSIONS // 20
 
 
 @given(st.randoms(use_true_random=False))
