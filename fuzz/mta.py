@@ -51,13 +51,14 @@ class Manner:
 
 @define(eq=False)
 class Mta:
-    """One MTA. `knock` is how it comes to its door; `sessions`: how many it has had."""
+    """One MTA. `knock` is how it comes to its door; `sessions`: how many it has asked for, `begun`: and got a remote."""
 
     manner: Manner
     dice: Random
     letters: Letters
     knock: Callable[[Peer], None]
     sessions: int = 0
+    begun: int = 0
     messages: int = 0
     native: bool = False
     line: Voice | None = None
@@ -171,6 +172,7 @@ class Mta:
         if not self.native:
             self.sessions += 1
             self.asked = f"{name}/{source}/cluster"
+        self.begun += 1
         self.way = self.asked
         self.open = False
         self.owed.append(Said(GREETING, b""))
@@ -295,9 +297,9 @@ class Mta:
     def judge(self, said: Said, code: int, reply: bytes) -> None:
         """Nothing of another's, and no yes that no remote said to this."""
         signed = {signature.decode("ascii") for signature in SIGNATURE.findall(reply)} - {"-"}
-        if said.kind == RSET:  # it may have ended any of this session's
+        if said.kind == RSET or (said.kind == EHLO and code == 421):  # it was to end any of this session's
             ours = f"{self.manner.number}.{self.sessions}."
-            swear(all(name.startswith(ours) for name in signed), f"{reply!r} was told to RSET of {ours}")
+            swear(all(name.startswith(ours) for name in signed), f"{reply!r} was told to {said.kind} of {ours}")
         else:
             swear(signed <= {said.name}, f"{reply!r} was told to {said.kind} of {said.name or self.manner.number}")
         if said.kind == END:

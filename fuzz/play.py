@@ -92,7 +92,7 @@ def play(
     found = letters.letters.values()
     told = sum(letter.told == 250 for letter in found)
     shared = sum(remote.handovers for remote in remotes)
-    return Played(sum(mta.sessions for mta in mtas), shared, sum(letter.taken for letter in found), told, turns)
+    return Played(sum(mta.begun for mta in mtas), shared, sum(letter.taken for letter in found), told, turns)
 
 
 def answer(remotes: list[Remote], temper: Temper, dice: Random, letters: Letters, source: str) -> Remote:

@@ -40,7 +40,7 @@ auth_shared_secret "{secret}"
 remote_allow 127.0.0.0/8
 remote_ports {ports}
 reuse_connections {{ idle 2s; messages 50 }}
-throttle "*" {{ source *; max_connections 8 }}
+throttle "*" {{ source *; max_connections 16 }}
 timeouts {{ mail 3s; rcpt 3s; data 3s; body 5s; end 5s; rset 3s; idle 5s; greeting 3s; ehlo 3s; drain 5s }}
 """
 
@@ -184,7 +184,7 @@ class Soak:
             ),
             "nothing was sent": not told,
         }
-        sessions = sum(mta.sessions for mta in self.cast.mtas)
+        sessions = sum(mta.begun for mta in self.cast.mtas)
         found = tuple(sentence for sentence, wrong in faults.items() if wrong)
         return Day(self.runtime, sessions, taken, told, counted, unknown, first, last, growth_kb, found)
 
