@@ -25,6 +25,7 @@ MUST = ("encrypt", "verify")
 AT_REST: Mapping[Word, str] = {421: "closing", ANY: "unsolicited"}
 WAS_RESET: Mapping[Word, str] = {250: "was_reset", 421: "closing", ANY: "not_reset"}
 ANSWERED: Mapping[Word, str] = {250: "answered", 421: "closing", ANY: "not_reset"}
+ASKED = (EHLO, HELO, STARTTLS)
 BETWEEN = (RESETTING, RESTING, PROBING)
 CLEAN, SENT, UNSENT = "clean", "sent", "unsent"
 MTA, OPAQUE = "mta", "opaque"  # it is the MTA that speaks TLS, or whatever it likes
@@ -70,6 +71,7 @@ class Caller(Session):
         self.outcome: Opened | None = None
         self.owes_reset = CLEAN
         self.taint: str | None = None
+        self.followed = False  # whether there was something behind the reply that was heard last
         self.tls = dial.tls
         self.tls_names = dial.tls_names or ((dial.destination.host,) if dial.destination.host else ())
         self.implicit = dial.destination.port == IMPLICIT_TLS_PORT and dial.tls != OPAQUE
@@ -91,6 +93,9 @@ class Caller(Session):
         if cut is None:
             return None
         reply, size = cut
+        if self.followed and self.state in ASKED and reply.code != 421:
+            raise RemoteProtocolError("a reply before anything was asked")
+        self.followed = len(unheard) > size
         self.taint = self.taint or next(iter(reply.taints), None)
         return reply.code, reply, size
 
