@@ -71,7 +71,7 @@ FAR: Mapping[str, State] = {
     NOTHING: State((MAIL, RCPT, DATA, OTHER, REPLACING, GONE), UNASKED),
     MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
     RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
-    DATA: State((NOTHING, CARRYING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
+    DATA: State((NOTHING, CARRYING, REPLACING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
     CARRYING: State((END, GONE), UNASKED),
     END: State((NOTHING, GONE), ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
     OTHER: State(OWING, ANSWERS, "rset", "RFC 5321 4.5.3.2"),

@@ -56,7 +56,7 @@ class Dialler(Session):
     STATES: ClassVar[Mapping[str, State]] = {
         NEW: State((REUSING, QUEUED, DONE)),
         REUSING: State((REUSING, QUEUED, DONE), patience="total", section="RFC 5321 4.5.4.1", since=FORMER),
-        QUEUED: State((QUEUED, WAITING, CLEARING, CALLING, DONE), patience="total", since=FORMER),
+        QUEUED: State((REUSING, QUEUED, WAITING, CLEARING, CALLING, DONE), patience="total", since=FORMER),
         WAITING: State((CLEARING, CALLING, DONE)),  # as long as the request says
         CLEARING: State((CALLING, DONE)),  # until somebody has left, which takes him two seconds at most
         CALLING: State(
