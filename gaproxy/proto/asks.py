@@ -13,6 +13,11 @@ from gaproxy.proto.smtp.extensions import Offer
 Address = tuple[str, int]
 
 
+def spell_place(address: str, port: int) -> str:
+    """`address:port`, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @frozen
 class Destination:
     """One address of a request. `host`: the name behind it, where one was given. `group`: its preference group."""
@@ -58,6 +63,10 @@ class Security:
     version: str
     cipher: str
     verified: bool
+
+    def is_covered_by(self, other: "Security | None") -> bool:
+        """Whether the other one is no weaker: of no older version, and verified where this one is."""
+        return other is not None and (other.version, other.verified) >= (self.version, self.verified)
 
 
 @frozen

@@ -24,10 +24,10 @@ from gaproxy.proto.asks import (
     Request,
     Say,
     Tunnel,
+    spell_place,
 )
 from gaproxy.proto.doors.haproxy_words import Address, Header, cut_header
 from gaproxy.proto.doors.looks import LOOK, SERVING, hints
-from gaproxy.proto.doors.native_words import spell_place
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.session import ACCEPT, ANY, AT_ONCE, Cut, Session, State, Word
 from gaproxy.proto.smtp.commands import Command, cut_command
