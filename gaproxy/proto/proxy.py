@@ -35,7 +35,8 @@ from gaproxy.proto.seating import (
     Seating,
 )
 from gaproxy.proto.session import Departure, Session
-from gaproxy.proto.switchboard import Switchboard, asked_by, there
+from gaproxy.proto.switchboard import Switchboard
+from gaproxy.proto.turnstile import asked_by, there
 from gaproxy.throttle.places import Place
 
 S = TypeVar("S", bound=Session)
