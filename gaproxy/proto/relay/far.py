@@ -136,7 +136,7 @@ class Far(Session):
     # Another remote in the place of one that was lost.
 
     def opened(self, outcome: Opened) -> None:
-        self.waiting_for = None
+        self.waiting_for, self.began_early = None, False
         self.relay.replaced(outcome)
 
     def failed(self, outcome: Failed) -> None:

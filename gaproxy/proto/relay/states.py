@@ -53,7 +53,7 @@ NEAR: Mapping[str, State] = {
 }
 """What the MTA may say.
 
-DUE: it has had its turn, others wait, and it is silent; UNBEGUN: others wait, and it has begun nothing.
+DUE: it has had its turn, others wait, and it is silent; UNBEGUN: others wait, and it does not go on with its turn.
 TURNED_AWAY: every command is 421 until QUIT; DRAINED: and so it is while the house closes, which does not wait long.
 QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its message is not.
 """
