@@ -288,7 +288,7 @@ class Proxy:
         caller = asked_by(seat.asked, Caller)
         trunk = self.switchboard.trunks.get(caller)
         reused, carried = trunk is not None, trunk.mails if trunk is not None else 0
-        terms = Terms(ask.stock, ask.starttls, reused, carried, caller.owes_reset, ask.mails_per_turn)
+        terms = Terms(ask.stock, ask.starttls, reused, carried, caller.owes_reset, ask.mails_per_turn, caller.security)
         relay = Relay(ask.offer, ask.name, ask.fields, terms)
         near = Near(relay)
         there(seat.hears).unheard[:0] = ask.kept

@@ -167,6 +167,8 @@ class Turnstile:
                 self.let_go(trunk, "over_limit")
         self.tenants.stir(self.tenants.under)
         self.grant()
+        for place in list(self.waiting):
+            self.make_room(place)
 
     def reseat(self, session: Session, place: Place, path: Path) -> None:
         """Under this path from now on; who waits for less, or for more, goes to the end of another line."""

@@ -14,6 +14,7 @@ DIALOGUES = {
         *("native", "haproxy", "haproxy_ehlo", "haproxy_failures"),
         *("tunnel", "caller", "dialler", "dialogue", "proxy", "caretaker"),
         *("rest", "taking", "taints", "situations"),
+        *("line", "limits", "turns", "replace"),
     )
 }
 

@@ -1,13 +1,12 @@
 """Several MTAs and few places: the limits of the dialogues about them, and what is asked and told there."""
 
-from tools.sharing import SHARING
+from tools.sharing import ONE_SLOT, SHARING
 from tools.talk import Talk, failed, opening
 
-from gaproxy.proto.actions import Action, Close, Connect, Send
-from gaproxy.proto.events import Closed, ConfigRead, ConnectFailed, Prepared, Signalled
+from gaproxy.proto.events import Closed, ConnectFailed
 
 ANY = 'throttle "*" { max_connections %d }\n'
-ONE, TWO = SHARING + ANY % 1, SHARING + ANY % 2
+ONE, TWO = ONE_SLOT, SHARING + ANY % 2
 AT_FIVE = "throttle five { remote 192.0.2.5; max_connections 1 }\n"
 GMAIL = "throttle gmail.com { max_connections 1 }\n"
 CROSSED = SHARING + AT_FIVE + GMAIL
@@ -15,10 +14,6 @@ THREE = ("mta-1", "mta-2", "mta-3")
 FULL = "all connections of a limit are in use"
 WAITS = " wait_ms=20000"
 TO_TWO = "192.0.2.5:25,192.0.2.6:25"
-
-
-def call(id: int, address: str = "192.0.2.5") -> Connect:
-    return Connect(id, "127.0.0.2", (address, 25))
 
 
 def throttled(id: int = 9, tried: str = "192.0.2.5:25/throttled/0") -> bytes:
@@ -32,13 +27,6 @@ def waiting(id: int = 9, more: str = "", to: str = "192.0.2.5:25") -> bytes:
 def by_another_name(said: bytes) -> bytes:
     """The same request of an MTA that calls itself otherwise: nothing that rests or is given back will do for it."""
     return said.replace(b"out1.example.com", b"out2.example.com")
-
-
-def reload(talk: Talk, config: str) -> list[Action]:
-    """The configuration is another one from now on; what is done at once."""
-    talk.hear(Signalled("HUP", bytes(16)))
-    talk.hear(ConfigRead(config))
-    return [order for order in talk.hear(Prepared((), "cd" * 32)) if isinstance(order, Send | Close | Connect)]
 
 
 def everybody_goes(talk: Talk) -> None:

@@ -12,9 +12,7 @@ from tools.line import (
     THREE,
     TWO,
     by_another_name,
-    call,
     everybody_goes,
-    reload,
     throttled,
     waiting,
 )
@@ -26,9 +24,11 @@ from tools.sharing import (
     WAS_RESET,
     answer,
     at_rest,
+    calls,
     go_to_rest,
     in_use,
     open_fresh,
+    reload,
     shown,
     with_mtas,
 )
@@ -74,7 +74,7 @@ def test_where_nothing_may_rest_who_waits_dials_as_soon_as_the_former_one_is_clo
     talk = in_use(CONFIG + ANY % 1)
     talk.tell(Received(3, waiting()))
     talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(2, QUIT))
-    talk.tell(Received(2, PARTED), Close(2), call(4))
+    talk.tell(Received(2, PARTED), Close(2), calls(4))
     answer(talk, 3, 4)
     everybody_goes(talk)
 
@@ -82,7 +82,7 @@ def test_where_nothing_may_rest_who_waits_dials_as_soon_as_the_former_one_is_clo
 def test_a_remote_that_fails_after_the_wait_is_told_behind_the_limit():
     talk = in_use(CONFIG + ANY % 1)
     talk.tell(Received(3, waiting()))
-    talk.tell(Closed(2, "reset"), call(4))
+    talk.tell(Closed(2, "reset"), calls(4))
     tried = "192.0.2.5:25/throttled/0,192.0.2.5:25/unreachable/0"
     talk.tell(ConnectFailed(4, "unreachable", "no route"), Send(3, failed("unreachable", tried, "no route", id=9)))
     everybody_goes(talk)
@@ -93,7 +93,7 @@ def test_the_time_of_all_addresses_begins_when_the_wait_is_over():
     talk.tell(Received(1, MAIL), Send(2, MAIL))
     talk.tell(Received(3, opening(9, more=" wait_ms=120000")))
     talk.wait(70.0)
-    talk.tell(Closed(2, "reset"), Send(1, talk_lost()), call(4))
+    talk.tell(Closed(2, "reset"), Send(1, talk_lost()), calls(4))
     talk.wait(59.0)
     tried = "192.0.2.5:25/throttled/0,192.0.2.5:25/timeout/60000"
     talk.wait(1.0, Close(4), Send(3, failed("timeout", tried, "the time for all addresses is over", id=9)))
@@ -110,7 +110,7 @@ def test_one_that_rests_in_the_way_is_let_go_and_its_place_dialled_with_when_it_
     talk = at_rest(ONE)
     talk.tell(Received(3, by_another_name(opening(9))), Send(2, QUIT))
     assert talk.notes[-1].endswith("let go source=127.0.0.2 uses=1 messages=0 reason=slot_needed")
-    talk.tell(Received(2, PARTED), Close(2), call(4))
+    talk.tell(Received(2, PARTED), Close(2), calls(4))
     answer(talk, 3, 4)
     everybody_goes(talk)
 
@@ -119,7 +119,7 @@ def test_a_remote_that_does_not_answer_that_quit_is_closed_after_two_seconds_and
     talk = at_rest(ONE)
     talk.tell(Received(3, by_another_name(opening(9, more=" wait_ms=500"))), Send(2, QUIT))
     talk.wait(1.999)
-    talk.wait(0.001, Close(2), call(4))
+    talk.wait(0.001, Close(2), calls(4))
     answer(talk, 3, 4)
 
 
@@ -131,7 +131,7 @@ def test_the_one_that_has_rested_longest_goes_first():
     talk.wait(0.5)
     go_to_rest(talk, 1, 2)
     talk.tell(Received(5, by_another_name(opening(9))), Send(4, QUIT))
-    talk.tell(Received(4, PARTED), Close(4), call(6))
+    talk.tell(Received(4, PARTED), Close(4), calls(6))
     everybody_goes(talk)
 
 
@@ -144,7 +144,7 @@ def test_one_that_the_same_request_may_have_is_taken_and_nothing_is_closed():
 def test_quit_and_open_in_one_segment_may_change_the_name_under_a_single_place():
     talk = in_use(ONE)
     talk.tell(Received(1, QUIT + by_another_name(opening(8))), Send(1, GOODBYE), Send(2, QUIT))
-    talk.tell(Received(2, PARTED), Close(2), call(4))
+    talk.tell(Received(2, PARTED), Close(2), calls(4))
     answer(talk, 1, 4)
     everybody_goes(talk)
 
@@ -155,7 +155,7 @@ def test_one_that_was_let_go_for_somebody_is_not_let_go_for_another_one_too():
     go_to_rest(talk, 1, 2)
     talk.tell(Received(3, by_another_name(opening(9))), Send(2, QUIT))
     talk.tell(Received(5, opening(10)), Send(5, throttled(10)))
-    talk.tell(Received(2, PARTED), Close(2), call(4))
+    talk.tell(Received(2, PARTED), Close(2), calls(4))
     everybody_goes(talk)
 
 
@@ -184,7 +184,7 @@ def test_a_turn_of_another_name_closes_the_connection_and_nobody_behind_takes_th
     talk.tell(Received(1, QUIT + waiting(8)), Send(1, GOODBYE), Send(2, QUIT))
     assert talk.notes[-1].endswith("let go source=127.0.0.2 uses=1 messages=0 reason=turn_of_another")
     talk.tell(Received(5, opening(10)), Send(5, throttled(10)))
-    talk.tell(Received(2, PARTED), Close(2), call(4))
+    talk.tell(Received(2, PARTED), Close(2), calls(4))
     answer(talk, 3, 4)
     everybody_goes(talk)
 
@@ -194,7 +194,7 @@ def test_a_turn_of_another_name_waits_two_seconds_for_the_221_at_most():
     talk.tell(Received(3, by_another_name(opening(9, more=" wait_ms=100"))))
     talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(2, QUIT))
     talk.wait(1.999)
-    talk.wait(0.001, Close(2), call(4))
+    talk.wait(0.001, Close(2), calls(4))
 
 
 def test_who_leaves_while_somebody_goes_for_him_leaves_the_place_to_whoever_is_next_but_not_before():
@@ -204,7 +204,7 @@ def test_who_leaves_while_somebody_goes_for_him_leaves_the_place_to_whoever_is_n
     talk.tell(Received(5, waiting(10)))
     talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(2, QUIT))
     talk.tell(Ended(3), Close(3))
-    talk.tell(Received(2, PARTED), Close(2), call(4))
+    talk.tell(Received(2, PARTED), Close(2), calls(4))
     answer(talk, 5, 4)
     everybody_goes(talk)
 
@@ -273,7 +273,7 @@ def test_who_waits_is_told_that_the_house_closes():
 def test_who_waits_while_his_listener_goes_gets_his_turn_first():
     talk = in_use(ONE)
     talk.tell(Received(3, waiting()))
-    assert reload(talk, ONE.replace("127.0.0.1:807", "127.0.0.1:808")) == []
+    reload(talk, ONE.replace("127.0.0.1:807", "127.0.0.1:808"))
     talk.tell(
         Received(1, QUIT), Send(1, GOODBYE), Send(1, b"GOAWAY reason=reload\r\n"), Close(1), Send(3, shown(9, uses=2))
     )
@@ -290,7 +290,7 @@ def test_a_stock_mta_is_told_in_smtp_that_a_limit_is_reached(limit):
     header = b"PROXY TCP4 127.0.0.2 192.0.2.5 0 25\r\n"
     for id in (1, 3):
         talk.hear(Accepted(id, place, ("127.0.0.9", 40113), ENTROPY))
-    talk.tell(Received(1, header), call(2))
+    talk.tell(Received(1, header), calls(2))
     name = ENTROPY[32:40].hex()
     told = f"421 4.7.0 gaproxy: throttled: 192.0.2.5:25 from 127.0.0.2: {FULL}, retry in 1 s [{name}]\r\n".encode()
     talk.tell(Received(3, header), Send(3, told), Close(3))

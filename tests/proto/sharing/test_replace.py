@@ -7,6 +7,7 @@ import pytest
 from tools.sharing import (
     GO_AHEAD,
     OK,
+    ONE_SLOT,
     PARTED,
     RSET,
     SHARING,
@@ -86,7 +87,7 @@ def ended(talk: Talk) -> str:
 
 def without_reset() -> Talk:
     """A talk in which MTA 3 was handed a remote whose RSET is still to be said, with its first command."""
-    talk = in_use(SHARING + 'throttle "*" { max_connections 1 }\n')
+    talk = in_use(ONE_SLOT)
     talk.hear(Received(3, opening(9, more=" wait_ms=20000")))
     talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(3, shown(9, uses=2)))
     return talk

@@ -7,9 +7,9 @@ import pytest
 from tools.sharing import (
     GO_AHEAD,
     OK,
+    ONE_SLOT,
     PARTED,
     RSET,
-    SHARING,
     WAS_RESET,
     in_use,
     open_fresh,
@@ -38,8 +38,7 @@ from tools.talk import (
 from gaproxy.proto.actions import Close, Connect, Relay, Send
 from gaproxy.proto.events import Accepted, Closed, Ended, Received, Relayed, Signalled
 
-ONE = SHARING + 'throttle "*" { max_connections 1 }\n'
-THREE_A_TURN = ONE + "messages_per_turn 3\n"
+THREE_A_TURN = ONE_SLOT + "messages_per_turn 3\n"
 NOOP = b"NOOP\r\n"
 OVER = f"421 4.3.2 gaproxy: turn over, others wait [{SESSION}/7]\r\n".encode()
 NEXT = Send(3, shown(9, uses=2))
@@ -49,7 +48,7 @@ def waiting(id: int = 9) -> bytes:
     return opening(id, more=" wait_ms=120000")
 
 
-def contended(config: str = ONE, offer: bytes = PIPELINING) -> Talk:
+def contended(config: str = ONE_SLOT, offer: bytes = PIPELINING) -> Talk:
     """A talk in which MTA 1 has the remote, and MTA 3 waits for it."""
     talk = in_use(config, offer)
     talk.tell(Received(3, waiting()))
@@ -99,7 +98,7 @@ def test_the_log_counts_what_was_sent_in_the_turn():
 
 
 def test_where_nobody_waits_a_session_goes_on_as_long_as_it_likes():
-    talk = in_use(ONE)
+    talk = in_use(ONE_SLOT)
     for _ in range(3):
         send_message(talk)
     talk.wait(60.0)
@@ -115,7 +114,7 @@ def test_who_waits_no_longer_ends_no_turn():
 
 
 def test_who_waits_under_another_limit_ends_no_turn():
-    talk = with_mtas(ONE, ("mta-1", "mta-2", "mta-3"))
+    talk = with_mtas(ONE_SLOT, ("mta-1", "mta-2", "mta-3"))
     open_fresh(talk, 1, 2)
     open_fresh(talk, 3, 4, opening(8, more=" throttle=gmail.com"))
     talk.tell(Received(5, opening(9, more=" throttle=gmail.com wait_ms=60000")))
@@ -126,7 +125,7 @@ def test_who_waits_under_another_limit_ends_no_turn():
 
 
 def test_a_members_own_sessions_never_end_its_turn():
-    talk = with_mtas(ONE, ("mta-1", "mta-1"))
+    talk = with_mtas(ONE_SLOT, ("mta-1", "mta-1"))
     open_fresh(talk, 1, 2)
     talk.tell(Received(3, waiting()))
     send_message(talk)
@@ -142,7 +141,7 @@ def test_a_turn_may_be_three_messages():
 
 
 def test_a_turn_may_be_without_an_end():
-    talk = contended(ONE + "messages_per_turn off\n")
+    talk = contended(ONE_SLOT + "messages_per_turn off\n")
     for _ in range(3):
         send_message(talk)
     talk.wait(30.0)
@@ -184,7 +183,7 @@ def test_a_reply_that_was_odd_keeps_the_connection_from_going_on():
 def test_who_may_speak_starttls_himself_loses_his_turn_as_others_do():
     place = "127.0.0.1:5000"
     door = f'listen_proxy_protocol "{place}" {{ starttls proxy; level may }}\nmessages_per_turn 1\n'
-    talk = with_mtas(ONE + door, ("mta-1", "mta-2"))
+    talk = with_mtas(ONE_SLOT + door, ("mta-1", "mta-2"))
     talk.hear(Accepted(5, place, ("127.0.0.9", 40113), ENTROPY))
     [call] = talk.hear(Received(5, b"PROXY TCP4 127.0.0.2 192.0.2.5 0 25\r\n"))
     assert isinstance(call, Connect)
@@ -213,7 +212,7 @@ def test_who_has_had_a_turn_and_is_silent_for_a_second_loses_the_connection_and_
 
 
 def test_the_second_begins_when_others_begin_to_wait():
-    talk = in_use(ONE)
+    talk = in_use(ONE_SLOT)
     send_message(talk)
     talk.wait(30.0)
     talk.tell(Received(3, waiting()))
@@ -300,7 +299,7 @@ def test_who_begins_in_time_keeps_the_connection_and_so_does_he_who_is_alone_aga
     talk.tell(Received(1, MAIL), Send(2, MAIL))
 
 
-@pytest.mark.parametrize("config", [ONE, THREE_A_TURN])
+@pytest.mark.parametrize("config", [ONE_SLOT, THREE_A_TURN])
 def test_a_house_that_closes_ends_the_turn_in_its_own_words(config):
     talk = contended(config)
     send_message(talk)
