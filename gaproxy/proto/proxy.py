@@ -286,8 +286,8 @@ class Proxy:
         """A door's peer and a caller's peer become the two sides of a relay."""
         caller = asked_by(seat.asked, Caller)
         trunk = self.switchboard.trunks.get(caller)
-        reused, carried = trunk is not None, trunk.mails if trunk is not None else 0
-        terms = Terms(ask.stock, ask.starttls, reused, carried, caller.owes_reset, ask.mails_per_turn)
+        reused, carried, secured = trunk is not None, trunk.mails if trunk else 0, caller.security is not None
+        terms = Terms(ask.stock, ask.starttls, reused, carried, caller.owes_reset, ask.mails_per_turn, secured)
         relay = Relay(ask.offer, ask.name, ask.fields, terms)
         near = Near(relay)
         there(seat.hears).unheard[:0] = ask.kept

@@ -69,7 +69,7 @@ class Terms:
     `starttls`: its own STARTTLS may pass. `reused`: the remote has carried others before, whose `carried` MAILs are
     taken off what it takes. `reset`: what became of the RSET that stands between them and us: `clean` (answered, or not
     needed), `sent` (its reply is owed), `unsent` (it goes out with the first command). `mails_per_turn`: so many MAILs
-    and the connection is handed on while others wait; None: never.
+    and the connection is handed on while others wait; None: never. `secured`: there is TLS, which is ours.
     """
 
     stock: bool = False
@@ -78,6 +78,7 @@ class Terms:
     carried: int = 0
     reset: str = CLEAN
     mails_per_turn: int | None = None
+    secured: bool = False
 
 
 class Relay:
@@ -98,6 +99,7 @@ class Relay:
         self.carried = terms.carried
         self.reset = terms.reset
         self.mails_per_turn = terms.mails_per_turn
+        self.secured = terms.secured
         self.replaceable = terms.reused  # while the remote has answered nothing of this session
         self.owed: deque[Owed] = deque()
         self.owed_bytes = 0
@@ -277,9 +279,12 @@ class Relay:
 
     def replaced(self, outcome: Opened) -> None:
         """It hears again what was said, provided that it offers all that the MTA was told."""
-        if not self.offer.is_covered_by(outcome.offer, self.starttls):
+        weaker = self.secured and outcome.security is None
+        if weaker or not self.offer.is_covered_by(outcome.offer, self.starttls):
             self.near.ask(Part())
-            self.lose("4.4.2", "the remote closed the connection, and offered less when it was dialled again", "lacks")
+            self.lose_remote(
+                "4.4.2", "the remote closed the connection, and offered less when it was dialled again", "lacks"
+            )
             return
         self.offer, self.carried = outcome.offer, 0
         self.fields = {**self.fields, "reused": "no", "uses": 1}
@@ -293,7 +298,7 @@ class Relay:
             self.near.ask(CallOff())
 
     def not_replaced(self, why: str) -> None:
-        self.lose("4.4.2", f"the remote closed the connection: {why}", "not_replaced")
+        self.lose_remote("4.4.2", f"the remote closed the connection: {why}", "not_replaced")
 
     # The end.
 
