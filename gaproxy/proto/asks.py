@@ -85,8 +85,8 @@ class Opened:
     secured, what was tried before it.
 
     `said`: its reply to the MTA's own EHLO or HELO, as it may be told; where it was asked in its name. `reused`: it has
-    carried others before; `uses` counts this one too; `age_ms`: since it was first ready. `shown`: it rests, and is no
-    more than an example: who says a name asks anew.
+    carried others before; `uses` counts this one too; `carried`: their MAILs; `age_ms`: since it was first ready.
+    `shown`: it rests, and is no more than an example: who says a name asks anew.
     """
 
     source: Address
@@ -96,6 +96,7 @@ class Opened:
     tried: tuple[Tried, ...] = ()
     reused: bool = False
     uses: int = 1
+    carried: int = 0
     age_ms: int = 0
     said: bytes = b""
     shown: bool = False

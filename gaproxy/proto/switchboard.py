@@ -54,14 +54,15 @@ class Switchboard(Turnstile):
     def open(self, session: Session, seat: Seat, ask: asks.Open) -> None:
         self.begin(session, seat, ask.request)
 
-    def begin(self, asker: Session, seat: Seat, request: Request) -> Dialler:
+    def begin(self, asker: Session, seat: Seat, request: Request) -> None:
         settings = self.caretaker.settings
         total_ms = int(settings.timeouts["total"] * 1000)
         dialler = Dialler(request, self.caretaker.policy, total_ms, settings.greeting_5xx)
         seat.asked = dialler
+        if (place := self.places.pop(asker, None)) is not None:
+            self.places[dialler] = place
         self.seating.sit(dialler, Seat(self.seating.now, asker=asker))
         self.seating.tell(dialler, dialler.begin)
-        return dialler
 
     def reuse(self, session: Session, seat: Seat, ask: asks.Reuse) -> None:
         """One at rest that agrees, or one that was given back a moment ago if nobody waits for it."""
@@ -130,8 +131,8 @@ class Switchboard(Turnstile):
         asking = self.seating.seats[asker]
         if isinstance(ask.outcome, Failed):
             asking.asked = None
-            if isinstance(asker, Dialler) and session in self.places:  # a probe that failed costs no place
-                self.places[asker] = self.places.pop(session)
+            if session in self.places and (isinstance(asker, Dialler) or ask.outcome.again_plain):
+                self.places[asker] = self.places.pop(session)  # it tries another way, and need not wait for it
             after_ms = (self.seating.now - seat.since) // 1_000_000
             self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
         elif isinstance(ask.outcome, Opened) and ask.outcome.shown:
@@ -164,7 +165,7 @@ class Switchboard(Turnstile):
         if trunk is None:
             return outcome
         age_ms = (self.seating.now - trunk.ready_at) // 1_000_000
-        return evolve(outcome, reused=True, uses=trunk.uses, age_ms=age_ms)
+        return evolve(outcome, reused=True, uses=trunk.uses, carried=trunk.mails, age_ms=age_ms)
 
     def call_off(self, session: Session, seat: Seat, ask: asks.CallOff) -> None:
         seat = self.asking_seat(seat)
@@ -312,17 +313,11 @@ class Switchboard(Turnstile):
         """Another dial to the same address; the slots are those of the one that was lost."""
         far, caller = self.far_of(session, seat), asked_by(seat.lent, Caller)
         assert caller.outcome is not None
-        source = caller.outcome.source[0]
-        request = evolve(
-            self.requests[caller],
-            sources=(source,),
-            to=(caller.destination,),
-            reuse="new",
-            wait_ms=0,
-            fallback=caller.fallback,
-        )
-        place = self.places.pop(caller)
-        self.places[self.begin(far, self.seating.seats[far], request)] = place
+        sources, to = (caller.outcome.source[0],), (caller.destination,)
+        asked, fallback = self.requests[caller], caller.fallback
+        request = evolve(asked, sources=sources, to=to, reuse="new", wait_ms=0, fallback=fallback)
+        self.places[far] = self.places.pop(caller)
+        self.begin(far, self.seating.seats[far], request)
 
     def far_of(self, session: Session, seat: Seat) -> Session:
         """Of a relay's two sides the one that has the remote."""

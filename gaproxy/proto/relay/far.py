@@ -102,6 +102,7 @@ class Far(Session):
     def leave_them_alone(self, said: Reply) -> None:
         """220 to the MTA's STARTTLS: from now on they speak TLS end to end. What already follows is no TLS."""
         relay = self.relay
+        relay.replaceable = False
         if self.followed:
             relay.lose_remote("4.7.0", "bytes behind the reply to STARTTLS", "injection")
             return

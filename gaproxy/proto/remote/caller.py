@@ -42,7 +42,7 @@ class Caller(Session):
         DIALLING: State((GREETING, SECURING, READY, GONE), {}, "connect", "RFC 5321 4.5.4.1", end=AT_ONCE),
         SECURING: State((GREETING, EHLO, GONE), {}, "starttls", "RFC 3207 4", end=AT_ONCE),
         GREETING: State(
-            (GREETED, EHLO, PARTING, GONE), {220: "greeted", ANY: "refused"}, "greeting", "RFC 5321 4.5.3.2.1"
+            (GREETED, EHLO, HELO, PARTING, GONE), {220: "greeted", ANY: "refused"}, "greeting", "RFC 5321 4.5.3.2.1"
         ),
         GREETED: State((EHLO, HELO, PARTING, GONE), {421: "closed_session", ANY: "unasked"}),  # whoever asked says when
         EHLO: State((GREETED, HELO, STARTTLS, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
