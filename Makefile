@@ -2,12 +2,14 @@
 
 PYTHON ?= python3
 RUNTIME ?= asyncio
+FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PURE := gaproxy/proto/*,gaproxy/throttle/*
 
-.PHONY: demo test quick lint bench docs clean
+.PHONY: demo test quick lint fuzz mutants soak bench docs clean
 
 demo: $(READY)
 	$(BIN)/gaproxy demo --runtime $(RUNTIME)
@@ -27,6 +29,19 @@ lint: $(READY)
 	$(BIN)/mypy docs/draw_states.py
 	$(BIN)/mypy docs/draw_reference.py
 	$(BIN)/mypy --package bench
+	$(BIN)/mypy --package fuzz
+
+# Worlds that nobody has seen before. A seed that breaks an oath is printed, and replayed by `python -m fuzz world SEED`.
+fuzz: $(READY)
+	$(BIN)/python -m fuzz world --seconds $(FUZZ_SECONDS)
+
+# Faults that are planted in a copy, one by one: the tests that are named for each must fail of it.
+mutants: $(READY)
+	$(BIN)/python -m fuzz mutants
+
+# A long day on sockets: aborts, half-closes and stalls, on each runtime. No leak may be left, and counters must agree.
+soak: $(READY)
+	$(BIN)/python -m fuzz soak --seconds $(SOAK_SECONDS)
 
 # Some minutes; alone on the machine, please. What it needs, and how to read it: bench/README.md.
 bench: $(READY)

@@ -6,13 +6,15 @@ Does not know which sockets there are.
 from typing import Protocol
 
 from gaproxy.proto.events import Event
-from gaproxy.sockets.readiness import Readiness
+from gaproxy.sockets.readiness import Watch
 
 
 class Ground(Protocol):
     """An edge, as far as a socket knows it."""
 
-    readiness: Readiness
+    @property
+    def readiness(self) -> Watch:
+        """Who watches descriptors."""
 
     def clock(self) -> int:
         """The time, in ns."""

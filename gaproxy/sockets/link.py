@@ -23,6 +23,18 @@ OPEN, ENDING, FINISHED, LOST, GONE = "open", "ending", "finished", "lost", "gone
 KINDS = dict.fromkeys((errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH), "timeout")
 
 
+class Sock(Protocol):
+    """What a link needs of a socket that does not block. All of these raise OSError."""
+
+    def recv_into(self, buffer: memoryview, size: int, /) -> int: ...
+
+    def send(self, data: bytes | bytearray | memoryview, /) -> int: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Owner(Ground, Protocol):
     """Whose links these are."""
 
@@ -38,7 +50,7 @@ class Link:
 
     owner: Owner
     id: int
-    sock: socket.socket
+    sock: Sock
     fd: int
     interest: int = 0
     outbox: bytearray = field(factory=bytearray)

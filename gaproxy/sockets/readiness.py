@@ -22,6 +22,13 @@ class Row(Protocol):
         """Read or write now, without blocking."""
 
 
+class Watch(Protocol):
+    """Whoever looks out for what rows wait for."""
+
+    def watch(self, row: Row, reads: bool, writes: bool) -> None:
+        """Watch a row for this from now on; for neither: not at all."""
+
+
 class Readiness:
     """The rows that are watched, each by its descriptor."""
 

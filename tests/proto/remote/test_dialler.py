@@ -189,3 +189,12 @@ def test_an_address_whose_own_time_ends_with_that_of_all_fails_once():
     told = failed("timeout", "192.0.2.5:25/timeout/60000", "the time for all addresses is over")
     talk.wait(60.0, Close(2), Send(1, told))
     talk.tell(ConnectFailed(2, "called_off", "called off"))
+
+
+def test_where_one_group_is_full_those_of_the_next_one_that_rest_are_still_looked_for():
+    limit = 'throttle "*" { max_connections 1 }\n'
+    talk = with_mta(CONFIG.replace("reuse_connections no", "") + limit, ids=(1, 3))
+    talk.hear(Received(1, opening()))
+    full = "192.0.2.5:25/throttled/0,192.0.2.6:25/throttled/0"
+    told = failed("throttled", full, "all connections of a limit are in use", retry_ms=1000)
+    talk.tell(Received(3, opening(to="192.0.2.5:25/mx1/10,192.0.2.6:25/mx2/20")), Send(3, told))
