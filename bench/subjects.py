@@ -128,7 +128,7 @@ class Bare(Ours):
 
 
 class House(Ours):
-    """Our proxy as `gaproxy serve` runs it, with one door open."""
+    """Our proxy as `gaproxy serve` runs it, with one door open. It dials for each session, as HAProxy does."""
 
     def door(self) -> str:
         """The directives that open it."""
@@ -136,7 +136,7 @@ class House(Ours):
 
     def command(self) -> list[str]:
         path = self.folder / f"{self.KIND}-{self.place[1]}.conf"
-        path.write_text(f"{self.door()}\nremote_allow 127.0.0.0/8\nremote_ports {SINK_PORT}\n")
+        path.write_text(f"{self.door()}\nremote_allow 127.0.0.0/8\nremote_ports {SINK_PORT}\nreuse_connections no\n")
         return self.served("proxy", str(path))
 
 

@@ -145,6 +145,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "evicted": "others came to rest, and it had rested longest: `reuse_connections { per_destination }` or `total`",
         "slot_needed": "a connection that could not be shared with it needed its place in a `throttle`",
         "turn_of_another": "whoever was next in line for its place wanted another connection",
+        "over_limit": "a reload lowered the `max_connections` of a `throttle`, and there were more",
         "exhausted": "the process may open no more files",
         "off": "a reload said `reuse_connections no`",
         "policy_changed": "a reload does not allow its source or remote any more",

@@ -51,7 +51,7 @@ class Manner:
 
 @define(eq=False)
 class Mta:
-    """One MTA. `knock` is how it comes to its door; `sessions`: how many it has asked for, `begun`: and got a remote."""
+    """One MTA. `knock` is how it comes to its door; `sessions`: how many it has asked for, `begun`: that it had."""
 
     manner: Manner
     dice: Random

@@ -10,7 +10,7 @@ from runpy import run_path
 import pytest
 from tools.house import ROOT
 
-from gaproxy.proto import switchboard
+from gaproxy.proto import switchboard, turnstile
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.doors import haproxy, native
 from gaproxy.proto.relay import dialogue, far, near, tunnel
@@ -26,7 +26,7 @@ REASON_AT = {
     haproxy: {"let_go": 0},
     tunnel: {"over": 0},
     native: {"mention_refusal": 0, "doom": 0},
-    dialogue: {"lose": 2},
+    dialogue: {"lose_remote": 2},
     near: {"lose": 2, "leave": 0, "depart": 0},
     far: {"lose_remote": 2},
 }
@@ -92,7 +92,7 @@ def test_every_reason_not_to_keep_a_connection_is_explained():
 
 def test_every_reason_to_let_a_connection_go_is_explained():
     given = {reason for call in ("retire", "let_go") for reason in literals(caller.__file__, call, 0)}
-    given |= literals(switchboard.__file__, "let_go_for", 2) | literals(switchboard.__file__, "let_go", 1)
+    given |= literals(switchboard.__file__, "let_go", 1) | literals(turnstile.__file__, "let_go", 1)
     assert given | ENDS | ODD_REPLIES == DRAWN["REASONS"]["let_go"].keys()
 
 

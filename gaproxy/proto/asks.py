@@ -13,6 +13,11 @@ from gaproxy.proto.smtp.extensions import Offer
 Address = tuple[str, int]
 
 
+def spell_place(address: str, port: int) -> str:
+    """`address:port`, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @frozen
 class Destination:
     """One address of a request. `host`: the name behind it, where one was given. `group`: its preference group."""
@@ -59,6 +64,10 @@ class Security:
     cipher: str
     verified: bool
 
+    def is_covered_by(self, other: "Security | None") -> bool:
+        """Whether the other one is no weaker: of no older version, and verified where this one is."""
+        return other is not None and (other.version, other.verified) >= (self.version, self.verified)
+
 
 @frozen
 class Tried:
@@ -76,8 +85,8 @@ class Opened:
     secured, what was tried before it.
 
     `said`: its reply to the MTA's own EHLO or HELO, as it may be told; where it was asked in its name. `reused`: it has
-    carried others before; `uses` counts this one too; `age_ms`: since it was first ready. `shown`: it rests, and is no
-    more than an example: who says a name asks anew.
+    carried others before; `uses` counts this one too; `carried`: their MAILs; `age_ms`: since it was first ready.
+    `shown`: it rests, and is no more than an example: who says a name asks anew.
     """
 
     source: Address
@@ -87,6 +96,7 @@ class Opened:
     tried: tuple[Tried, ...] = ()
     reused: bool = False
     uses: int = 1
+    carried: int = 0
     age_ms: int = 0
     said: bytes = b""
     shown: bool = False

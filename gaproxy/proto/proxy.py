@@ -35,7 +35,8 @@ from gaproxy.proto.seating import (
     Seating,
 )
 from gaproxy.proto.session import Departure, Session
-from gaproxy.proto.switchboard import Switchboard, asked_by, there
+from gaproxy.proto.switchboard import Switchboard
+from gaproxy.proto.turnstile import asked_by, there
 from gaproxy.throttle.places import Place
 
 S = TypeVar("S", bound=Session)
@@ -287,7 +288,7 @@ class Proxy:
         caller = asked_by(seat.asked, Caller)
         trunk = self.switchboard.trunks.get(caller)
         reused, carried = trunk is not None, trunk.mails if trunk is not None else 0
-        terms = Terms(ask.stock, ask.starttls, reused, carried, caller.owes_reset, ask.mails_per_turn)
+        terms = Terms(ask.stock, ask.starttls, reused, carried, caller.owes_reset, ask.mails_per_turn, caller.security)
         relay = Relay(ask.offer, ask.name, ask.fields, terms)
         near = Near(relay)
         there(seat.hears).unheard[:0] = ask.kept

@@ -3,56 +3,36 @@
 Knows the pool, the line, and who called whom for whom; does not know any door, nor what a relay says.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from attrs import evolve
 
 from gaproxy.proto import actions, asks
-from gaproxy.proto.asks import Declined, Failed, Opened, Request
+from gaproxy.proto.asks import Declined, Failed, Opened, Request, spell_place
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.config.settings import Settings
-from gaproxy.proto.doors.native_words import spell_place
-from gaproxy.proto.errors import LocalProtocolError
 from gaproxy.proto.patience import SECOND
 from gaproxy.proto.remote.caller import FREED, HELO, Caller
-from gaproxy.proto.remote.dialler import CLEARING, NONE_RESTS, Dialler, Refusals, Way
+from gaproxy.proto.remote.dialler import NONE_RESTS, Dialler, Refusals, Way
 from gaproxy.proto.remote.pool import Limits, Pool, Trunk, identity, is_stale
 from gaproxy.proto.seating import Connection, Performs, Seat, Seating
 from gaproxy.proto.session import Session
-from gaproxy.throttle.blocks import messages_per_connection, path
-from gaproxy.throttle.governor import Governor
-from gaproxy.throttle.places import Path, Place
+from gaproxy.proto.tenants import Compete
+from gaproxy.proto.turnstile import Turnstile, asked_by, there
+from gaproxy.throttle.blocks import messages_per_connection
+from gaproxy.throttle.places import Place, names_of
 
-FULL = Failed("throttled", "all connections of a limit are in use", retry_ms=1000)
 LET_GO_AT_ONCE = 16  # connections at rest, where the process has no descriptor left
 
-T = TypeVar("T")
 
-
-class Switchboard:
-    """Everything between `Open` and the remote, and between `GiveBack` and whoever has it next.
-
-    `places`: of diallers and callers, in line or held. `clears`: callers that leave, each for the dialler that has its
-    place then. `users`: callers that are lent, and how their relay is told that others wait.
-    """
+class Switchboard(Turnstile):
+    """Everything between `Open` and the remote, and between `GiveBack` and whoever has it next."""
 
     def __init__(self, seating: Seating, caretaker: Caretaker, pool: Pool) -> None:
-        self.seating = seating
-        self.caretaker = caretaker
-        self.pool = pool
-        self.line = Governor()
+        super().__init__(seating, caretaker, pool)
         self.refusals = Refusals()
         self.called = 0
-        self.trunks: dict[Session, Trunk] = {}
-        self.requests: dict[Session, Request] = {}
-        self.places: dict[Session, Place] = {}
-        self.waiting: dict[Place, Dialler] = {}
-        self.freed: list[Trunk] = []
-        self.clears: dict[Session, Dialler] = {}
-        self.users: dict[Session, tuple[Session, Callable[[bool], None]]] = {}
-        self.contended: set[Session] = set()
-        self.stirred: dict[str, None] = {}
 
     def is_asked_what(self) -> Performs:
         """The asks that lead to a remote."""
@@ -74,14 +54,15 @@ class Switchboard:
     def open(self, session: Session, seat: Seat, ask: asks.Open) -> None:
         self.begin(session, seat, ask.request)
 
-    def begin(self, asker: Session, seat: Seat, request: Request) -> Dialler:
+    def begin(self, asker: Session, seat: Seat, request: Request) -> None:
         settings = self.caretaker.settings
         total_ms = int(settings.timeouts["total"] * 1000)
         dialler = Dialler(request, self.caretaker.policy, total_ms, settings.greeting_5xx)
         seat.asked = dialler
+        if (place := self.places.pop(asker, None)) is not None:
+            self.places[dialler] = place
         self.seating.sit(dialler, Seat(self.seating.now, asker=asker))
         self.seating.tell(dialler, dialler.begin)
-        return dialler
 
     def reuse(self, session: Session, seat: Seat, ask: asks.Reuse) -> None:
         """One at rest that agrees, or one that was given back a moment ago if nobody waits for it."""
@@ -118,81 +99,12 @@ class Switchboard:
         caller, stale = trunk.caller, is_stale(trunk, self.seating.now)
         self.pool.remove(trunk)
         self.places[caller] = place
+        self.tenants.stand(caller, place.names)
         self.requests[caller] = dialler.request
         trunk.uses, trunk.rests_since = trunk.uses + 1, None
         caller.called = dialler.request.name
         self.seating.seats[dialler].asked, self.seating.seats[caller].asker = caller, dialler
         self.seating.gate(caller, caller.take, (stale,))
-
-    def queue(self, session: Session, seat: Seat, ask: asks.Queue) -> None:
-        """A place in every limit; where all are taken, one of somebody who only rests there."""
-        dialler = asked_by(session, Dialler)
-        wanted, held = self.path(dialler.request, (ask.source, ask.destination)), self.places.get(dialler)
-        if held is not None:
-            moved = held.path == wanted or self.line.move(held, wanted)
-            self.seating.tell(dialler, *((dialler.granted,) if moved else (dialler.failed, FULL)))
-            return
-        place = self.line.join(wanted, dialler.request.member, self.seating.now)
-        self.places[dialler], self.waiting[place] = place, dialler
-        self.make_room(dialler, wanted)
-        self.grant()
-        if place in self.waiting and ask.waits:
-            self.stirred.update(dict.fromkeys(place.names))
-            wait_ns = dialler.request.wait_ms * 1_000_000
-            self.seating.patience.wait(place, self.seating.now + wait_ns)
-        elif place in self.waiting:
-            self.withdraw(dialler)
-            self.seating.tell(dialler, dialler.failed, FULL)
-
-    def make_room(self, dialler: Dialler, wanted: Path) -> None:
-        """Let those go that rest in the way: in each limit that is full the one that has rested longest, or nobody."""
-        full = self.line.blocked(wanted)
-        going: dict[Trunk, None] = {}
-        for name in full:
-            trunk = next((one for one in self.pool.resting if name in self.places[one.caller].names), None)
-            if trunk is None:
-                return
-            going[trunk] = None
-        for trunk in going:
-            self.line.leave(self.places.pop(trunk.caller))
-            self.let_go_for(dialler, trunk, "slot_needed")
-
-    def let_go_for(self, dialler: Dialler, trunk: Trunk, reason: str) -> None:
-        """It goes with QUIT; when it has gone, this request has its place."""
-        self.clears[trunk.caller] = dialler
-        self.let_go(trunk, reason)
-
-    def let_go(self, trunk: Trunk, reason: str) -> None:
-        """It goes with QUIT."""
-        self.pool.remove(trunk)
-        self.seating.tell(trunk.caller, trunk.caller.let_go, reason)
-
-    def grant(self) -> None:
-        """Tell whoever has a place now."""
-        for place in self.line.grants():
-            dialler = self.waiting.get(place)
-            if dialler is not None:
-                self.stop_waiting(place)
-                clears = dialler in self.clears.values()
-                self.seating.tell(dialler, dialler.clearing if clears else dialler.granted)
-
-    def stop_waiting(self, place: Place) -> None:
-        if self.waiting.pop(place, None) is not None:
-            self.seating.patience.forget(place)
-            self.stirred.update(dict.fromkeys(place.names))
-
-    def withdraw(self, session: Session) -> None:
-        """Out of the line, or out of its slots."""
-        place = self.places.pop(session, None)
-        if place is not None:
-            self.stop_waiting(place)
-            self.line.leave(place)
-
-    def elapsed(self, place: Place) -> None:
-        """Nobody made room for it in time."""
-        dialler = self.waiting[place]
-        self.withdraw(dialler)
-        self.seating.tell(dialler, dialler.failed, FULL)
 
     def dial(self, session: Session, seat: Seat, ask: asks.Dial) -> None:
         seating, caller = self.seating, Caller(ask)
@@ -219,8 +131,8 @@ class Switchboard:
         asking = self.seating.seats[asker]
         if isinstance(ask.outcome, Failed):
             asking.asked = None
-            if isinstance(asker, Dialler) and session in self.places:  # a probe that failed costs no place
-                self.places[asker] = self.places.pop(session)
+            if session in self.places and (isinstance(asker, Dialler) or ask.outcome.again_plain):
+                self.places[asker] = self.places.pop(session)  # it tries another way, and need not wait for it
             after_ms = (self.seating.now - seat.since) // 1_000_000
             self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
         elif isinstance(ask.outcome, Opened) and ask.outcome.shown:
@@ -253,7 +165,7 @@ class Switchboard:
         if trunk is None:
             return outcome
         age_ms = (self.seating.now - trunk.ready_at) // 1_000_000
-        return evolve(outcome, reused=True, uses=trunk.uses, age_ms=age_ms)
+        return evolve(outcome, reused=True, uses=trunk.uses, carried=trunk.mails, age_ms=age_ms)
 
     def call_off(self, session: Session, seat: Seat, ask: asks.CallOff) -> None:
         seat = self.asking_seat(seat)
@@ -272,14 +184,12 @@ class Switchboard:
 
     # From one session to the next.
 
-    def lend(self, caller: Caller, user: Session, compete: Callable[[bool], None]) -> Trunk:
+    def lend(self, caller: Caller, user: Session, compete: Compete) -> None:
         """A relay has it from now on; `compete` tells it that others wait, or do so no longer."""
-        trunk = self.trunks.get(caller)
-        if trunk is None:
-            trunk = self.trunks[caller] = self.new_trunk(caller)
-        self.users[caller] = user, compete
-        self.stirred.update(dict.fromkeys(self.places[caller].names))
-        return trunk
+        if caller not in self.trunks:
+            self.trunks[caller] = self.new_trunk(caller)
+        self.tenants.stand(caller, self.places[caller].names)
+        self.tenants.use(caller, user, compete)
 
     def new_trunk(self, caller: Caller) -> Trunk:
         assert caller.outcome is not None
@@ -292,8 +202,7 @@ class Switchboard:
     def free(self, caller: Session, connection: Connection, ask: asks.GiveBack | asks.HandOn) -> None:
         """A relay gives it back: it goes to whoever is next, to rest, or away."""
         trunk = self.trunks.get(caller)
-        self.users.pop(caller, None)
-        self.contended.discard(caller)
+        self.tenants.free(caller)
         if trunk is None or not self.seating.stands(connection):
             self.seating.unseat(caller)
             return
@@ -327,8 +236,7 @@ class Switchboard:
         """Once all that came in one segment was heard. Returns whether there was anything to do."""
         risen, self.seating.risen = self.seating.risen, []
         freed, self.freed = self.freed, []
-        stirred, self.stirred = self.stirred, {}
-        if not risen and not freed and not stirred:
+        if not risen and not freed and not self.tenants.stirred:
             return False
         for session in risen:
             self.rise(session)
@@ -336,21 +244,25 @@ class Switchboard:
             if trunk.caller.state == FREED:
                 self.dispose(trunk)
         self.grant()
-        self.tell_users(stirred)
+        for places in list(self.crossed.values()):
+            self.make_room(next(iter(places)))
+        for user, compete, contended in self.tenants.news(self.line, self.places):
+            self.seating.tell(user, compete, contended)
         return True
 
     def rise(self, session: Session) -> None:
         """Who has left leaves nothing behind: no place, no trunk; and whoever had to wait for that goes on."""
-        self.withdraw(session)
+        if session not in self.clears.values():
+            self.withdraw(session)
         self.requests.pop(session, None)
-        self.users.pop(session, None)
-        self.contended.discard(session)
+        self.tenants.free(session)
+        self.tenants.fall(session)
         trunk = self.trunks.pop(session, None)
         if trunk is not None:
             self.pool.remove(trunk)
         dialler = self.clears.pop(session, None)
-        if dialler is not None and dialler not in self.clears.values() and dialler.state == CLEARING:
-            self.seating.tell(dialler, dialler.granted)
+        if dialler is not None and dialler not in self.clears.values():
+            self.has_cleared(dialler)
 
     def dispose(self, trunk: Trunk) -> None:
         """To whoever is next in line, if it is what he wants; else away, and he has its place; nobody: to rest."""
@@ -360,23 +272,28 @@ class Switchboard:
             self.rest(trunk)
             return
         dialler = self.waiting[place]
-        self.line.hand(held, place)
         self.stop_waiting(place)
         if self.wants(dialler, trunk, place):
+            self.line.hand(held, place)
             del self.places[dialler]
             self.connect(dialler, trunk, place)
         else:
-            del self.places[trunk.caller]
-            self.let_go_for(dialler, trunk, "turn_of_another")
+            self.line.hand(held, place, keeps=True)
+            self.clears[trunk.caller] = dialler
+            self.let_go(trunk, "turn_of_another")
             self.seating.tell(dialler, dialler.clearing)
 
     def wants(self, dialler: Dialler, trunk: Trunk, place: Place) -> bool:
         """Whether this connection is one that the request would have dialled, under the same limits."""
         request = dialler.request
-        ways = (way for way in dialler.ways() if self.path(request, way) == place.path)
+        ways = (way for way in dialler.ways() if names_of(self.path(request, way)) == place.names)
         return any(identity(request, *way) == trunk.identity for way in ways)
 
     def rest(self, trunk: Trunk) -> None:
+        """It rests, except under a limit that is exceeded since the operator lowered it."""
+        if any(self.line.excess(name) for name in self.places[trunk.caller].names):
+            self.let_go(trunk, "over_limit")
+            return
         for gone in self.pool.put(trunk, self.seating.now):
             self.let_go(gone, "evicted")
         self.seating.tell(trunk.caller, trunk.caller.rest)
@@ -390,32 +307,17 @@ class Switchboard:
             for one in self.pool.ban(trunk.identity.place[1:], self.seating.now):
                 self.let_go(one, "banned")
 
-    def tell_users(self, stirred: Iterable[str]) -> None:
-        """Whose connections others wait for, or do so no longer."""
-        names = set(stirred)
-        if not names:
-            return
-        for caller, (user, compete) in list(self.users.items()):
-            place = self.places[caller]
-            if names.isdisjoint(place.names):
-                continue
-            waited_for = self.line.waited_for(place)
-            if waited_for != (caller in self.contended):
-                (self.contended.add if waited_for else self.contended.discard)(caller)
-                self.seating.tell(user, compete, waited_for)
-
     # A remote that is lost before it answered is replaced.
 
     def replace(self, session: Session, seat: Seat, ask: asks.Replace) -> None:
         """Another dial to the same address; the slots are those of the one that was lost."""
         far, caller = self.far_of(session, seat), asked_by(seat.lent, Caller)
         assert caller.outcome is not None
-        source = caller.outcome.source[0]
-        request = evolve(
-            self.requests[caller], sources=(source,), to=(caller.destination,), reuse="new", fallback=caller.fallback
-        )
-        place = self.places.pop(caller)
-        self.places[self.begin(far, self.seating.seats[far], request)] = place
+        sources, to = (caller.outcome.source[0],), (caller.destination,)
+        asked, fallback = self.requests[caller], caller.fallback
+        request = evolve(asked, sources=sources, to=to, reuse="new", wait_ms=0, fallback=fallback)
+        self.places[far] = self.places.pop(caller)
+        self.begin(far, self.seating.seats[far], request)
 
     def far_of(self, session: Session, seat: Seat) -> Session:
         """Of a relay's two sides the one that has the remote."""
@@ -434,6 +336,7 @@ class Switchboard:
         if self.pool.limits is not None:
             for trunk in self.pool.surplus(self.pool.at):
                 self.let_go(trunk, "evicted")
+        self.review_limits()
 
     def make_do(self) -> None:
         """No descriptor is left: some of those that rest go."""
@@ -441,11 +344,6 @@ class Switchboard:
             self.let_go(trunk, "exhausted")
 
     # Words and numbers.
-
-    def path(self, request: Request, way: Way) -> Path:
-        """The limits that such a connection stands under."""
-        source, destination = way
-        return path(self.caretaker.settings.blocks, source, request.throttle, destination.address)
 
     def mention(self, topic: str, trunk: Trunk, reason: str) -> None:
         one = trunk.identity
@@ -484,17 +382,3 @@ def unfit(caller: Caller) -> str | None:
     if caller.fallback:
         return "fell_back"
     return "helo" if caller.verb == HELO else caller.taint
-
-
-def asked_by(session: Session | None, role: type[T]) -> T:
-    """The session, which is of this role; another one asked what its role cannot ask."""
-    if not isinstance(session, role):
-        raise LocalProtocolError("asked for a partner that is not there")
-    return session
-
-
-def there(one: T | None) -> T:
-    """What an ask needs at this seat; where it is missing the session asked what its role cannot ask."""
-    if one is None:
-        raise LocalProtocolError("asked for a partner that is not there")
-    return one

@@ -109,23 +109,29 @@ class Governor:
         self._woken = woken
         return None if flow is None else flow.first
 
-    def hand(self, held: Place, waiting: Place) -> bool:
+    def hand(self, held: Place, waiting: Place, keeps: bool = False) -> bool:
         """Give the slots of the one to the other, which `grants` will not tell; limiters on both paths do not notice.
 
-        False, and nothing is changed, where a limiter of the other's path would still be full: on neither path alone,
-        or above its cap since that was lowered.
+        What the other does not need is free then, or with `keeps` still held by the first one. False, and nothing is
+        changed, where a limiter of the other's path would still be full: on neither path alone, or above its cap since
+        that was lowered.
         """
         assert (held.state, waiting.state) == (HELD, WAITING), "only who holds can hand on, and only to who waits"
-        self._lend(held.member, held.names)
+        kept = tuple(limit for limit in held.path if keeps and limit[0] not in waiting.names)
+        given = tuple(name for name in held.names if name not in names_of(kept))
+        self._lend(held.member, given)
         if self.full(waiting.path):
-            self._reclaim(held.member, held.names)
+            self._reclaim(held.member, given)
             return False
-        for name in held.names:
+        for name in given:
             self._wake(name)
         self._next({})  # whoever is blocked elsewhere goes there, or he would be looked at again at every hand-over
         self._hold(waiting)
-        self._let_go(held.member, held.names)
-        held.state = GONE
+        self._let_go(held.member, given)
+        if kept:
+            held.path = kept
+        else:
+            held.state = GONE
         return True
 
     def move(self, held: Place, path: Path) -> bool:
@@ -135,18 +141,22 @@ class Governor:
         who is about to get it.
         """
         assert held.state == HELD, "only who holds can move"
-        before, after = held.names, names_of(path)
-        fresh = {name: cap for name, cap in path if name not in before}
-        if self.full(tuple(fresh.items())) or any(self._ready(name) for name in fresh):
+        fresh = tuple(limit for limit in path if limit[0] not in held.names)
+        if self.full(fresh) or any(self._ready(name) for name, _ in fresh):
             return False
-        for name, cap in fresh.items():
+        self.reseat(held, path)
+        return True
+
+    def reseat(self, held: Place, path: Path) -> None:
+        """Let a held place stand under another path, whatever is full there: the limits are new, and it is not."""
+        before, after = held.names, names_of(path)
+        for name, cap in path:
             self._limiter(name, cap)
-        self._take(held.member, tuple(fresh))
+        self._take(held.member, tuple(name for name in after if name not in before))
         left = tuple(name for name in before if name not in after)
         self._lend(held.member, left)
         self._let_go(held.member, left)
         held.path = path
-        return True
 
     def waited_for(self, held: Place) -> bool:
         """Whether a place of another member waits, blocked on a limiter under which this one has a slot."""
@@ -163,6 +173,11 @@ class Governor:
     def blocked(self, path: Path) -> tuple[str, ...]:
         """The limiters of this path that have no free slot."""
         return tuple(name for name, cap in dict(path).items() if self._slots(name, cap).full)
+
+    def excess(self, name: str) -> int:
+        """How many slots of this limiter are used beyond its cap, which was lowered."""
+        limiter = self._limiters.get(name)
+        return 0 if limiter is None else max(0, -limiter.slots.room)
 
     def full(self, path: Path) -> bool:
         """Whether any limiter of this path has no free slot."""

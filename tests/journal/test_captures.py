@@ -1,4 +1,7 @@
-"""The same dialogue, captured from real proxies: each journal plays again, and nobody could tell the runtimes apart."""
+"""The same dialogue of two MTAs and the remote that they share, captured from real proxies.
+
+Each journal plays again, and nobody could tell the runtimes apart.
+"""
 
 import pytest
 from tools.real import HELO, SECRET, Mta, RealProxy, Remote
@@ -9,9 +12,8 @@ BODIES = (b"Subject: one\r\n\r\nthe-first-of-two-messages\r\n", b"Subject: two\r
 END = b"\r\n.\r\n"
 
 
-def send(mta, remote, body):
+def send(mta, peer, body):
     """One session with one message, its commands in one packet. Returns what the MTA and the remote were told."""
-    peer = mta.is_joined(remote, b"PIPELINING")
     heard, commands = [], [b"MAIL FROM:<a@example.com>", b"RCPT TO:<b@example.net>", b"DATA"]
     mta.say(b"".join(mta.client.say(command) for command in commands))
     told = [peer.line() for _ in commands]
@@ -22,15 +24,20 @@ def send(mta, remote, body):
     peer.say(b"250 kept")
     heard += [mta.reply(), mta.command(b"QUIT")]
     told.append(peer.line())
+    peer.say(b"250 reset")
     return heard, told
 
 
 def captured(runtime, folder):
-    """Two messages through a real proxy. Returns what was heard and told, and the journal."""
+    """Two MTAs, a message of each, and one remote. Returns what was heard and told, and the journal."""
     with RealProxy(runtime, folder, f'capture {{ directory "{folder}" }}') as proxy, Remote() as remote:
-        with Mta(proxy) as mta:
-            dialogue = [send(mta, remote, body) for body in BODIES]
-        proxy.wait_for("messages=1")
+        with Mta(proxy) as first, Mta(proxy) as second:
+            peer = first.is_joined(remote, b"PIPELINING")
+            dialogue = [send(first, peer, BODIES[0])]
+            second.ask_for(remote.to)
+            assert second.ready().uses == 2
+            dialogue.append(send(second, peer, BODIES[1]))
+        proxy.wait_for("reused=yes uses=2 messages=1")
         filename = proxy.wait_for("capture begun").rpartition("file=")[2]
     return dialogue, filename
 
@@ -51,6 +58,7 @@ def test_a_capture_plays_again_without_a_difference(captures, runtime):
 def test_mta_and_remote_cannot_tell_the_runtimes_apart(captures):
     on_asyncio, on_trio = (dialogue for dialogue, _ in captures.values())
     assert on_asyncio == on_trio
+    assert [told[4] for _, told in on_asyncio] == [b"RSET", b"RSET"]
     assert [told[3] + END == body + b".\r\n" for (_, told), body in zip(on_asyncio, BODIES, strict=True)] == [
         True,
         True,

@@ -28,7 +28,7 @@ from kill.cells import (
     cells,
 )
 from kill.players import Exchanger, Sender, leave
-from kill.watch import Address, holds, serving, sockets, takes_note, until
+from kill.watch import ALONE, Address, holds, serving, sockets, takes_note, until
 from tools.real import WAIT_S, RealProxy, Remote
 
 RUNTIMES = ("asyncio", "trio")
@@ -220,5 +220,5 @@ def doomed(runtime: str, folder: Path, turn: Semaphore) -> Iterator[RealProxy]:
     """A proxy to be killed."""
     with ExitStack() as stack:
         with turn:
-            proxy = stack.enter_context(RealProxy(runtime, folder))
+            proxy = stack.enter_context(RealProxy(runtime, folder, ALONE))
         yield proxy

@@ -16,6 +16,8 @@ from tools.real import ORDINARY, WAIT_S, Mta, RealProxy
 
 Address = tuple[str, int]
 
+ALONE = "reuse_connections no"
+
 
 def sockets(pid: int, far_ends: set[Address]) -> dict[Address, str]:
     """The TCP connections that a process has to these far ends, each as /proc names it."""
@@ -64,8 +66,11 @@ def takes_note(proxy: RealProxy) -> None:
 
 @contextmanager
 def serving(runtime: str, folder: Path, config: str = "") -> Iterator[RealProxy]:
-    """A proxy that must be in the end as it was in the beginning, and close with nothing in flight."""
-    with RealProxy(runtime, folder, config) as proxy:
+    """A proxy that must be in the end as it was in the beginning, and close with nothing in flight.
+
+    It shares nothing: each cell is about a dial of its own, and the end of a session is the end of its connection.
+    """
+    with RealProxy(runtime, folder, f"{ALONE}\n{config}") as proxy:
         before = size(proxy.process.pid)
         yield proxy
         strange = [line for line in list(proxy.log) if not ORDINARY.match(line)]

@@ -11,9 +11,10 @@ Turn = tuple[type[Session], str, str]
 DIALOGUES = {
     f"test_{name}.py"
     for name in (
-        *("native", "haproxy", "haproxy_ehlo", "haproxy_failures"),
+        *("native", "haproxy", "haproxy_ehlo", "haproxy_failures", "haproxy_shared"),
         *("tunnel", "caller", "dialler", "dialogue", "proxy", "caretaker"),
         *("rest", "taking", "taints", "situations"),
+        *("line", "limits", "turns", "replace"),
     )
 }
 

@@ -34,7 +34,9 @@ from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keyring, Verdict
 from gaproxy.proto.doors.native import NativeDoor
 from gaproxy.proto.errors import LocalProtocolError
 from gaproxy.proto.events import Accepted, Closed, ConnectFailed, Ended, Exhausted, Received, Relayed, Relaying, Secured
-from gaproxy.proto.proxy import there
+from gaproxy.proto.remote.caller import Caller
+from gaproxy.proto.session import Departure
+from gaproxy.proto.turnstile import asked_by, there
 
 OK = b"250 ok\r\n"
 
@@ -260,3 +262,5 @@ def test_an_ask_for_a_partner_that_is_not_there_is_a_fault_of_the_house():
     assert there("somebody") == "somebody"
     with pytest.raises(LocalProtocolError, match="asked for a partner that is not there"):
         there(None)
+    with pytest.raises(LocalProtocolError, match="asked for a partner that is not there"):
+        asked_by(Departure(), Caller)

@@ -93,6 +93,8 @@ UNASKED = {
     "cut": (bytearray(b"x"),),
     "opened": (OPENED,),
     "failed": (Failed("refused", "no"),),
+    "granted": (),
+    "clearing": (),
     "declined": (Declined(b"550 no\r\n"),),
     "introduce_as": ("EHLO", "a"),
     "carried": (1,),

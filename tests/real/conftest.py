@@ -1,10 +1,15 @@
 """Who is there in a real dialogue: a proxy on each runtime, an MTA, and remotes."""
 
-from collections.abc import Iterator
+import getpass
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from socket import create_connection
 
 import pytest
-from tools.real import Mta, RealProxy, Remote
+from tools.real import PORT, Mta, RealProxy, Remote, fresh_address
 
 
 @pytest.fixture(params=["asyncio", "trio"], scope="module")
@@ -39,3 +44,37 @@ def remote() -> Iterator[Remote]:
     """A remote that waits for calls."""
     with Remote() as remote:
         yield remote
+
+
+@pytest.fixture
+def sink(need: Callable[[str], str]) -> Callable[..., AbstractContextManager[str]]:
+    """Postfix's smtp-sink: starts one that has these options. Gives its address and port."""
+    program = need("smtp-sink")
+
+    @contextmanager
+    def serving(*options: str) -> Iterator[str]:
+        address = fresh_address()
+        user = ["-u", getpass.getuser()] if os.getuid() == 0 else []  # it does not run as root unless it is told to
+        with subprocess.Popen([program, *user, *options, f"{address}:{PORT}", "16"]) as process:
+            try:
+                wait_until_it_listens(process, address)
+                yield f"{address}:{PORT}"
+            finally:
+                process.terminate()
+
+    return serving
+
+
+def wait_until_it_listens(process: subprocess.Popen[bytes], address: str) -> None:
+    """It does not say when it is ready: knock until somebody opens, or it is dead."""
+    for _ in range(1000):
+        try:
+            create_connection((address, PORT)).close()
+        except ConnectionRefusedError:
+            try:
+                process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"smtp-sink ended with {process.returncode}") from None
+        return
+    raise AssertionError("smtp-sink does not listen")

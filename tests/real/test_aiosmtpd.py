@@ -85,7 +85,7 @@ class Guest(SMTP):
 
 
 class Host(Controller):
-    """aiosmtpd in a thread, which ends its loop only when everybody is gone: else it would leave their sockets open."""
+    """aiosmtpd in a thread, which closes whatever rests there in the end, and waits until everybody is gone."""
 
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, **options)
@@ -97,6 +97,8 @@ class Host(Controller):
 
     def stop(self, no_assert: bool = False) -> None:
         with self.change:
+            for guest in self.present:
+                self.loop.call_soon_threadsafe(guest.transport.close)
             assert self.change.wait_for(lambda: not self.present, WAIT_S)
         super().stop(no_assert)
 

@@ -1,4 +1,4 @@
-"""The job: 2,000 messages of 0 bytes to 5 MB, each exactly once, unchanged, from the asked source."""
+"""The job: 2,000 messages of 0 bytes to 5 MB over few connections, each exactly once, unchanged, from its source."""
 
 import asyncio
 import random
@@ -18,6 +18,7 @@ from gaproxy.runtime_trio.client import connect as connect_on_trio
 MESSAGES = 2000
 MTAS = 8
 MESSAGES_PER_SESSION = 5
+MESSAGES_PER_CONNECTION = 100  # unless `reuse_connections { messages }` says otherwise
 SMALL_BYTES, LARGEST_BYTES = 50_000, 5_000_000
 PATIENCE_S = 200.0  # it takes 10 s on two cores that have nothing else to do
 
@@ -80,15 +81,15 @@ class Sink:
 
     def serve(self, peer):
         number = b""
-        while (command := peer.line()) != b"QUIT":
-            if command == b"DATA":
-                peer.say(b"354 go on")
-                self.kept.append((int(number), peer.source, sha256(self.body(peer)).hexdigest()))
-            elif command.startswith(b"MAIL"):
-                number = command.partition(b"<")[2].partition(b"@")[0]
-            peer.say(b"250 ok")
-        peer.say(b"221 bye")
-        peer.close()
+        with closing(peer), suppress(ConnectionError):  # whoever rests here when all is over is hung up on
+            while (command := peer.line()) != b"QUIT":
+                if command == b"DATA":
+                    peer.say(b"354 go on")
+                    self.kept.append((int(number), peer.source, sha256(self.body(peer)).hexdigest()))
+                elif command.startswith(b"MAIL"):
+                    number = command.partition(b"<")[2].partition(b"@")[0]
+                peer.say(b"250 ok")
+            peer.say(b"221 bye")
 
     def body(self, peer) -> bytes:
         """One message, its doubled dots undone."""
@@ -103,8 +104,12 @@ class Sink:
         return bytes(text[: end + 2]).replace(b"\r\n.", b"\r\n")[2:]
 
     def close(self):
-        """Wait until everybody has left."""
+        """Hang up on whoever rests here, and wait until everybody has left."""
         self.remote.listener.shutdown(socket.SHUT_RDWR)
+        self.threads[0].join(WAIT_S)
+        for peer in self.remote.peers:
+            with suppress(OSError):  # it has left
+                peer.sock.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
             thread.join(WAIT_S)
 
@@ -156,6 +161,7 @@ def test_every_message_arrives_exactly_once_unchanged_from_the_asked_source(runt
     send_all = {"asyncio": send_all_on_asyncio, "trio": send_all_on_trio}[runtime]
     with closing(Sink(remote)) as sink:
         assert send_all(proxy, remote.to) == [[250, 250, 354, 250]] * MESSAGES
+    assert len(remote.peers) <= MESSAGES // MESSAGES_PER_CONNECTION + MTAS
     asked = [(number, SOURCES[number % MTAS % 2], sha256(message(number)).hexdigest()) for number in range(MESSAGES)]
     assert sorted(sink.kept) == asked
     assert proxy.grown_bytes() < GROWTH_BYTES

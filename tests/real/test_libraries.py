@@ -53,7 +53,7 @@ def serving(remote):
     thread = threading.Thread(target=serve)
     thread.start()
     yield taken
-    remote.listener.shutdown(socket.SHUT_RDWR)
+    remote.hang_up()
     thread.join(WAIT_S)
 
 

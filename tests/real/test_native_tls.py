@@ -85,7 +85,7 @@ def take_message(remote: Remote) -> bytes:
     peer.answer(b"DATA", b"354 go on")
     message = peer.until(b"\r\n.\r\n") + b"\r\n"
     peer.say(b"250 2.0.0 kept")
-    peer.answer(b"QUIT", b"221 bye")
+    peer.answer(b"RSET", b"250 ok")
     return message
 
 

@@ -1,51 +1,12 @@
 """Postfix's smtp-sink as the remote: with and without pipelining, and refusing at every step in its own words."""
 
-import getpass
-import os
 import re
-import subprocess
-from contextlib import contextmanager
-from socket import create_connection
 
 import pytest
-from tools.real import PORT, SOURCES, Mta, fresh_address
+from tools.real import SOURCES, Mta
 
 BODY = b"Subject: hello\r\n\r\n.a dot leads this line\r\nthe end\r\n"
 ENVELOPE = [b"MAIL FROM:<a@src.test>", b"RCPT TO:<b@dst.test>", b"RCPT TO:<c@dst.test>", b"DATA"]
-
-
-@pytest.fixture
-def sink(need):
-    """Starts one that has these options. Gives its address and port."""
-    program = need("smtp-sink")
-
-    @contextmanager
-    def serving(*options):
-        address = fresh_address()
-        user = ["-u", getpass.getuser()] if os.getuid() == 0 else []  # it does not run as root unless it is told to
-        with subprocess.Popen([program, *user, *options, f"{address}:{PORT}", "16"]) as process:
-            try:
-                wait_until_it_listens(process, address)
-                yield f"{address}:{PORT}"
-            finally:
-                process.terminate()
-
-    return serving
-
-
-def wait_until_it_listens(process, address):
-    """It does not say when it is ready: knock until somebody opens, or it is dead."""
-    for _ in range(1000):
-        try:
-            create_connection((address, PORT)).close()
-        except ConnectionRefusedError:
-            try:
-                process.wait(0.02)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError(f"smtp-sink ended with {process.returncode}") from None
-        return
-    raise AssertionError("smtp-sink does not listen")
 
 
 def joined(mta: Mta, to: str) -> None:

@@ -122,8 +122,16 @@ def test_commands_and_replies_travel_under_tls(mta, under_tls):
     peer.answer(b"NOOP", b"250 2.0.0 ok")
     assert mta.reply().code == 250
     assert mta.command(b"QUIT").code == 221
-    peer.answer(b"QUIT", b"221 2.0.0 bye")
+    peer.answer(b"RSET", b"250 2.0.0 ok")
+
+
+def test_one_that_ends_its_tls_while_it_rests_is_heard_out(proxy, mta, under_tls):
+    peer, _ = under_tls
+    assert mta.command(b"QUIT").code == 221
+    peer.answer(b"RSET", b"250 2.0.0 ok")
+    peer.sock = peer.sock.unwrap()
     assert peer.rest() == b""
+    proxy.wait_for("uses=1 messages=0 reason=remote_closed")
 
 
 def test_a_remote_that_ends_its_tls_is_lost(proxy, mta, under_tls):

@@ -25,7 +25,7 @@ facts = st.one_of(
     st.tuples(st.just("withdraw"), numbers),
     st.tuples(st.just("release"), numbers),
     st.tuples(st.just("release"), numbers),
-    st.tuples(st.just("hand"), numbers, st.none() | numbers),
+    st.tuples(st.just("hand"), numbers, st.none() | numbers, st.booleans()),
     st.tuples(st.just("move"), numbers, st.sampled_from(PATHS)),
     st.tuples(st.just("limit"), st.sampled_from(NAMES), st.none() | st.integers(0, 4)),
     st.tuples(st.just("grants")),
@@ -83,7 +83,7 @@ class Book:
             self.governor.leave(held[number % len(held)])
             self.settled = False
 
-    def hand(self, number: int, to: int | None) -> None:
+    def hand(self, number: int, to: int | None, keeps: bool) -> None:
         """To whose turn it is, or to anybody who waits."""
         held, waiting = self.those(HELD), self.those(WAITING)
         if not held or not waiting:
@@ -94,11 +94,12 @@ class Book:
             return
         giver_names, kept = giver.names, {name for name in giver.names if name in taker.names}
         used = {name: self.used(name) for name in kept}
-        given = self.governor.hand(giver, taker)
-        assert (giver.state, taker.state) == ((GONE, HELD) if given else (HELD, WAITING))
+        needless = tuple(name for name in giver_names if name not in taker.names) if keeps else ()
+        given = self.governor.hand(giver, taker, keeps)
+        assert (giver.state, taker.state) == ((HELD if needless else GONE, HELD) if given else (HELD, WAITING))
         assert given or to is not None, "whose turn it is can be handed it"
         assert {name: self.used(name) for name in kept} == used
-        assert giver.names == giver_names
+        assert giver.names == (needless if given and needless else giver_names)
         self.settled = False
 
     def move(self, number: int, names: tuple[str, ...]) -> None:

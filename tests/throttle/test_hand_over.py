@@ -95,6 +95,18 @@ def test_what_the_one_who_gets_it_does_not_need_is_free_for_others():
     assert governor.grants() == [stuck]
 
 
+def test_who_hands_on_may_keep_what_the_other_does_not_need_until_it_leaves():
+    governor = Governor()
+    [held] = join(governor, "a", (("x", 1), ("y", 1)))
+    governor.grants()
+    [waiting], [other] = join(governor, "b", (("x", 1),)), join(governor, "c", (("y", 1),))
+    assert governor.hand(held, waiting, keeps=True)
+    assert (held.state, held.path, waiting.state) == (HELD, (("y", 1),), HELD)
+    assert governor.grants() == []
+    governor.leave(held)
+    assert governor.grants() == [other]
+
+
 def test_a_place_under_no_limiter_can_be_handed_a_connection_too():
     governor = Governor()
     (held,) = join(governor, "a")
@@ -165,6 +177,20 @@ def test_a_held_place_does_not_move_past_somebody_who_is_about_to_be_granted():
     waiting = governor.join((("ip/gmx.net", 1),), "c", now=0)
     governor.leave(other)
     assert not governor.move(held, (("ip/gmx.net", 1),))
+    assert governor.grants() == [waiting]
+
+
+def test_a_held_place_comes_under_a_limiter_that_is_new_whatever_is_full_there():
+    governor = Governor()
+    first, second = join(governor, "ab", (("x", 2),))
+    governor.grants()
+    for held in (first, second):
+        governor.reseat(held, (("y", 1),))
+    assert (governor.excess("x"), governor.excess("y"), len(governor)) == (0, 1, 1)
+    [waiting] = join(governor, "c", (("y", 1),))
+    governor.leave(first)
+    assert (governor.excess("y"), governor.grants()) == (0, [])
+    governor.leave(second)
     assert governor.grants() == [waiting]
 
 

@@ -1,9 +1,10 @@
-"""The edge around one MTA at the PROXY door and its remotes, as far as a machine can tell: what may happen next, and
-what it may order then.
+"""The edge around MTAs that come to the PROXY door, two at a time, and the remotes that they share, as far as a machine
+can tell: what may happen next, and what it may order then.
 
 Knows what an order may not be; does not know what a test wants to see.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -17,11 +18,14 @@ from gaproxy.proto.patience import SECOND
 
 PLACE = "127.0.0.1:5000"
 OPTIONS = ("starttls mta", "starttls proxy", "starttls proxy; level encrypt", "relay opaque")
+LIMITS = ("", 'throttle "*" { max_connections 1 }')
 HEADER = b"PROXY TCP4 127.0.0.2 192.0.2.5 0 25\r\n"
 SAID = (
     *(b"EHLO a\r\n", b"EHLO a\r\n", b"HELO a\r\n", b"EHLO\r\n", b"QUIT\r\n", b"NOOP\r\n", b"STARTTLS\r\n", b"\x16\x03"),
     *(b"MAIL FROM:<a>\r\n", b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n", b"STARTTLS\r\nNOOP\r\n", b"A" * 4096, b"x"),
 )
+MESSAGE, STARTTLS = b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n", b"STARTTLS\r\n"
+SENSIBLE = (MESSAGE, MESSAGE, b"QUIT\r\n", b"EHLO a\r\n", MESSAGE, b"NOOP\r\n", b"QUIT\r\n", STARTTLS)
 ANSWERED = (
     *(b"220 hi\r\n", b"220 hi\r\n", b"250 ok\r\n", b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n", b"354 go\r\n"),
     *(
@@ -35,11 +39,18 @@ ANSWERED = (
     ),
 )
 WAITS_S = (1, 6, 26, 301, 601)
+OFFER = b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n"
+AGREED = {b"EHLO": OFFER, b"DATA": b"354 go\r\n", b"STARTTLS": b"220 go\r\n", b"QUIT": b"221 bye\r\n"}
+"""What a remote says that agrees to everything; 250 to all that is not here."""
+MTAS_MOST = 2  # at a time
+FINAL = re.compile(rb"^[0-9]{3} ", re.MULTILINE)
 
 
 @define
 class Link:
-    """One connection as the edge has it."""
+    """One connection as the edge has it. `owes`: what a remote was asked and has not answered; `to`: where a passage of
+    an MTA leads.
+    """
 
     id: int
     dialling: bool = False
@@ -51,25 +62,42 @@ class Link:
     heard: bytes = b""
     said: bytes = b""
     ends: int = 0
+    opaque: bool = False
+    owes: list[bytes] = field(factory=list)
+    to: int = 0
 
 
-def config(options: str) -> str:
+def came_in(id: int) -> bool:
+    """Whoever came in is odd, whom we called is even."""
+    return id % 2 == 1
+
+
+def config(options: str, limit: str = "") -> str:
     """A configuration with this door, and remotes that may be dialled."""
-    return f'listen_proxy_protocol "{PLACE}" {{ {options} }}\nremote_allow 192.0.2.0/24\n'
+    return f'listen_proxy_protocol "{PLACE}" {{ {options} }}\nremote_allow 192.0.2.0/24\n{limit}\n'
 
 
 @define
 class World:
-    """The edge, one MTA (1) and its remotes; every order is judged as it comes."""
+    """The edge, MTAs (1, 3 …) and their remotes; every order is judged as it comes."""
 
     talk: Talk
     options: str
     links: dict[int, Link] = field(factory=dict)
-    opaque: bool = False
+    arrived: int = -1
 
     def __attrs_post_init__(self) -> None:
-        self.links[1] = Link(1)
-        self.tell(events.Accepted(1, PLACE, CLIENT, ENTROPY))
+        self.arrive()
+
+    def arrive(self) -> None:
+        """One more MTA."""
+        self.arrived += 2
+        self.links[self.arrived] = Link(self.arrived)
+        self.tell(events.Accepted(self.arrived, PLACE, CLIENT, ENTROPY))
+
+    def mtas(self) -> list[Link]:
+        """Those that are there."""
+        return [link for id, link in self.links.items() if came_in(id)]
 
     def tell(self, event: Event) -> None:
         facts = [event]
@@ -88,15 +116,17 @@ class World:
                 assert data and not (link.dialling or link.securing or link.closes)
                 link.said += data
                 self.judge(link, data)
+                if not came_in(id):
+                    link.owes += [line.split()[0] for line in data.splitlines() if line[:1].isalpha()]
             case actions.Secure(id):
                 link = self.links[id]
-                assert id != 1 and not (link.dialling or link.securing or link.closes)
+                assert not came_in(id) and not (link.dialling or link.securing or link.closes)
                 link.securing = True
             case actions.Relay(id, to, until):
                 link = self.links[id]
                 assert not (link.passage or link.closes) and to in self.links
-                link.passage = until
-                self.opaque = self.opaque or until == "end"
+                link.passage, link.to = until, to or 0
+                link.opaque = link.opaque or until == "end"
                 if link.ended:
                     return self.end_passage(link)
             case actions.End(id):
@@ -111,12 +141,10 @@ class World:
                 assert isinstance(order, actions.Prepare | actions.Exit)
         return []
 
-    def is_opaque(self) -> bool:
-        return self.opaque or "opaque" in self.options
-
     def judge(self, link: Link, data: bytes) -> None:
         """Of the envelope nothing goes out before the EHLO, or in the clear where that is forbidden."""
-        if link.id != 1 and not self.is_opaque() and b"MAIL" in data:
+        opaque = link.opaque or "opaque" in self.options or any(one.to == link.id and one.opaque for one in self.mtas())
+        if not came_in(link.id) and not opaque and b"MAIL" in data:
             assert b"EHLO" in link.said or b"HELO" in link.said
             assert "encrypt" not in self.options or b"STARTTLS" in link.said
 
@@ -143,25 +171,40 @@ class World:
 
     def sensible(self) -> Iterator[Callable[[], None]]:
         """What brings mail forward."""
+        if len(self.mtas()) < MTAS_MOST:
+            yield self.arrive
         for link in self.links.values():
             if link.dialling:
                 yield partial(self.connect, link)
             elif link.securing:
                 yield partial(self.secure, link, True)
-            elif link.closes or link.ended or link.held:
+            elif link.closes:
+                yield partial(self.end, link)
+            elif link.ended or link.held:
                 continue
             elif link.passage == "dot":
                 yield partial(self.end_body, link, b"")
             elif link.passage:
                 yield partial(self.tell, events.Relaying(link.id, 100_000, 0))
-            elif link.id == 1:
-                yield from (partial(self.say, link, word) for word in (SAID[:8] if link.heard else (HEADER,)))
+                yield partial(self.end, link)
+            elif came_in(link.id):
+                yield from (partial(self.say, link, word) for word in self.next_words(link))
             elif not link.heard:
                 yield partial(self.say, link, b"220 hi\r\n")
-            elif link.said.endswith(b"STARTTLS\r\n"):
-                yield from (partial(self.say, link, word) for word in (b"220 go\r\n", b"\x16\x03"))
-            elif link.said.count(b"\n") >= link.heard.count(b"\n250 "):
-                yield partial(self.say, link, b"250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n")
+            elif link.owes:
+                yield partial(self.say, link, AGREED.get(link.owes[0], b"250 ok\r\n"))
+            elif link.said.endswith(b"\x16\x03"):
+                yield partial(self.say, link, b"\x16\x03")
+
+    def next_words(self, mta: Link) -> tuple[bytes, ...]:
+        """What an MTA says next that means well, once it has been answered."""
+        if not mta.heard:
+            return (HEADER,)
+        if mta.heard.count(b"\n") > len(FINAL.findall(mta.said)):
+            return ()
+        if mta.said.endswith(AGREED[b"STARTTLS"]):
+            return (b"\x16\x03",)
+        return SENSIBLE if b"250 " in mta.said else (*SAID[:2], b"EHLO b\r\n") if mta.said else ()
 
     def choices(self) -> Iterator[Callable[[], None]]:
         for link in self.links.values():
@@ -183,7 +226,11 @@ class World:
                     yield partial(self.end_body, link, b"QUIT\r\n")
             else:
                 words = (
-                    ANSWERED if link.id != 1 else (HEADER, *SAID) if link.heard else (HEADER, HEADER + b"EHLO a\r\n")
+                    ANSWERED
+                    if not came_in(link.id)
+                    else (HEADER, *SAID)
+                    if link.heard
+                    else (HEADER, HEADER + b"EHLO a\r\n")
                 )
                 yield from (partial(self.say, link, word) for word in words)
         yield from (partial(self.wait, seconds) for seconds in WAITS_S)
@@ -195,6 +242,8 @@ class World:
 
     def say(self, link: Link, data: bytes) -> None:
         link.heard += data
+        if not came_in(link.id) and not data.startswith(b"220 hi"):
+            del link.owes[: len(FINAL.findall(data))]
         self.tell(events.Received(link.id, data))
 
     def connect(self, link: Link) -> None:
@@ -214,6 +263,9 @@ class World:
 
     def end_body(self, link: Link, rest: bytes) -> None:
         link.passage = ""
+        link.heard += b".\r\n"
+        if link.to in self.links:
+            self.links[link.to].owes.append(b".")
         self.tell(events.Relayed(link.id, 100, rest, "dot"))
 
     def end_passage(self, link: Link) -> list[Event]:

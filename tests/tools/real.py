@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -279,6 +280,13 @@ class Remote:
         peer = self.take()
         peer.introduce(*keywords)
         return peer
+
+    def hang_up(self) -> None:
+        """Take no more calls, and end those that were taken: whoever waits for either hears of it."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        for peer in self.peers:
+            with suppress(OSError):  # it has left
+                peer.sock.shutdown(socket.SHUT_RDWR)
 
     def is_called(self) -> bool:
         """Whether a call waits to be taken."""

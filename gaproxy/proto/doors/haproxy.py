@@ -24,13 +24,14 @@ from gaproxy.proto.asks import (
     Request,
     Say,
     Tunnel,
+    spell_place,
 )
 from gaproxy.proto.doors.haproxy_words import Address, Header, cut_header
 from gaproxy.proto.doors.looks import LOOK, SERVING, hints
-from gaproxy.proto.doors.native_words import spell_place
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.session import ACCEPT, ANY, AT_ONCE, Cut, Session, State, Word
 from gaproxy.proto.smtp.commands import Command, cut_command
+from gaproxy.proto.smtp.extensions import mails_taken_off
 from gaproxy.proto.smtp.replies import OUR_LINE_BYTES, reply
 
 PRELUDE, HEALTH, DIALLING, GREETED = "PRELUDE", "HEALTH", "DIALLING", "GREETED"
@@ -176,7 +177,7 @@ class HaproxyDoor(Session):
             self.tls,
             pool=self.pool,
             member=self.client_place[0],
-            reuse="new" if self.tls == OPAQUE or self.verb == "HELO" else "any",
+            reuse="new" if self.tls == OPAQUE or self.verb == "HELO" or self.fallback else "any",
             refuses=refuses,
             fallback=self.fallback,
         )
@@ -217,10 +218,16 @@ class HaproxyDoor(Session):
         if self.tls == OPAQUE:
             self.ask(Tunnel(self.fields(outcome)))
             return
-        told = outcome.said or (outcome.offer.ehlo_reply() if self.verb == "EHLO" else outcome.offer.helo_reply())
         fields, mta = self.fields(outcome), self.tls == MTA
         lend = Lend(b"", self.name, outcome.offer, fields, True, mta, self.mails_per_turn)
-        self.ask(Say(told), lend)
+        self.ask(Say(self.welcome(outcome)), lend)
+
+    def welcome(self, outcome: Opened) -> bytes:
+        """The answer to EHLO or HELO: the remote's own, to this MTA or to whoever was here before under its name."""
+        if outcome.said:
+            return mails_taken_off(outcome.said, outcome.carried)
+        offer = outcome.offer
+        return offer.ehlo_reply(carried=outcome.carried) if self.verb == "EHLO" else offer.helo_reply()
 
     def greet(self, command: Command) -> None:
         name = command.argument.strip(b" ")

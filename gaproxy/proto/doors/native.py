@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from attrs import evolve
 
 from gaproxy import __version__
-from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust
+from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust, spell_place
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keys, certificate_binding
 from gaproxy.proto.doors.looks import LOOK, hints
 from gaproxy.proto.doors.native_words import (
@@ -26,7 +26,6 @@ from gaproxy.proto.doors.native_words import (
     render,
     render_failed,
     render_ready,
-    spell_place,
 )
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.session import ACCEPT, ANY, AT_ONCE, FORMER, Cut, Session, State

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
-from gaproxy.proto.asks import Destination, Failed, Opened, Request
+from gaproxy.proto.asks import Destination, Failed, Opened, Request, spell_place
 from gaproxy.proto.errors import LocalProtocolError, RemoteProtocolError
 
 GREETING = b"GAPROXY/"
@@ -44,6 +44,7 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}")
 _HEX_64 = re.compile(r"[0-9a-f]{64}")
 _NODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HELO = re.compile(r"[!-~]{1,255}")
+_GROUP = re.compile(r"[a-z0-9._-]{0,64}")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL}")
 _TLS_NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:\*\.)?(?:{_LABEL}\.)*{_LABEL}")
@@ -283,7 +284,7 @@ def _request(line: Line, name: str) -> Request:
         helo=word("helo", "", lambda text: _matching(_HELO, text)),
         tls=word("tls", "may", lambda text: _one_of(TLS_POLICIES, text)),
         tls_names=_explain("tls_names", _tls_names, line.items("tls_names")),
-        throttle=line.values.get("throttle", ""),
+        throttle=word("throttle", "", lambda text: _matching(_GROUP, text)),
         pool=word("pool", "cluster", _pool),
         reuse=word("reuse", "any", lambda text: _one_of(REUSES, text)),
         wait_ms=word("wait_ms", "0", lambda text: integer(text, 0, WAIT_MS_MAX)),
@@ -385,11 +386,6 @@ def render_failed(id: str, failed: Failed) -> bytes:
         reply=None if failed.reply is None else _CONTROL.sub(" ", failed.reply)[:TEXT_CHARACTERS],
         text=_CONTROL.sub(" ", failed.text)[:TEXT_CHARACTERS],
     )
-
-
-def spell_place(address: str, port: int) -> str:
-    """`address:port`, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 # What a value may be: each reader raises ValueError with a text that says what it wants.

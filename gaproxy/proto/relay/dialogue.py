@@ -10,7 +10,22 @@ from typing import Protocol
 
 from attrs import frozen
 
-from gaproxy.proto.asks import Ask, CallOff, Drop, GiveBack, HandOn, Join, Mention, Opened, Part, Pass, Replace, Say
+from gaproxy.proto.asks import (
+    Ask,
+    CallOff,
+    Drop,
+    GiveBack,
+    HandOn,
+    Join,
+    Mention,
+    Opened,
+    Part,
+    Pass,
+    Replace,
+    Say,
+    Security,
+    spell_place,
+)
 from gaproxy.proto.relay.owed import OWED_BYTES_MOST, OWED_MOST, RSET, Owed
 from gaproxy.proto.relay.states import (
     DATA,
@@ -69,7 +84,7 @@ class Terms:
     `starttls`: its own STARTTLS may pass. `reused`: the remote has carried others before, whose `carried` MAILs are
     taken off what it takes. `reset`: what became of the RSET that stands between them and us: `clean` (answered, or not
     needed), `sent` (its reply is owed), `unsent` (it goes out with the first command). `mails_per_turn`: so many MAILs
-    and the connection is handed on while others wait; None: never.
+    and the connection is handed on while others wait; None: never. `security`: of TLS that is ours.
     """
 
     stock: bool = False
@@ -78,6 +93,7 @@ class Terms:
     carried: int = 0
     reset: str = CLEAN
     mails_per_turn: int | None = None
+    security: Security | None = None
 
 
 class Relay:
@@ -98,6 +114,7 @@ class Relay:
         self.carried = terms.carried
         self.reset = terms.reset
         self.mails_per_turn = terms.mails_per_turn
+        self.security = terms.security
         self.replaceable = terms.reused  # while the remote has answered nothing of this session
         self.owed: deque[Owed] = deque()
         self.owed_bytes = 0
@@ -136,6 +153,8 @@ class Relay:
     def drain(self) -> None:
         """The house is closing: let the transaction in flight end, begin no other."""
         self.draining, self.replaceable = True, False
+        if self.far.state == REPLACING:
+            self.lose_remote("4.3.2", "shutting down", "draining")
         self.settle()
 
     # Commands that go on, and replies in the order in which they are owed.
@@ -268,7 +287,7 @@ class Relay:
     # Another one in its place, once.
 
     def replace(self) -> None:
-        self.replaceable = False
+        self.replaceable = self.contended = False
         self.reset = CLEAN
         self.owed = deque(owed for owed in self.owed if not owed.swallowed)
         self.far.become(REPLACING)
@@ -277,15 +296,23 @@ class Relay:
 
     def replaced(self, outcome: Opened) -> None:
         """It hears again what was said, provided that it offers all that the MTA was told."""
-        if not self.offer.is_covered_by(outcome.offer, self.starttls):
+        if not self.is_covered_by(outcome):
             self.near.ask(Part())
-            self.lose("4.4.2", "the remote closed the connection, and offered less when it was dialled again", "lacks")
+            why = "the remote closed the connection, and offered less when it was dialled again"
+            self.lose_remote("4.4.2", why, "lacks")
             return
-        self.offer, self.carried = outcome.offer, 0
-        self.fields = {**self.fields, "reused": "no", "uses": 1}
+        self.offer, self.carried, self.security = outcome.offer, 0, outcome.security
+        self.fields = {**self.fields, "source": spell_place(*outcome.source), "reused": "no", "uses": 1}
+        if outcome.security is not None:
+            self.fields = {**self.fields, "tls": outcome.security.version}
         self.near.ask(Join(), *(Pass(owed.wire) for owed in self.owed if owed.wire))
         self.far.become(NOTHING)
         self.settle()
+
+    def is_covered_by(self, outcome: Opened) -> bool:
+        """Whether nobody could tell, by what he was told, that it is another remote."""
+        secured = self.security is None or self.security.is_covered_by(outcome.security)
+        return secured and self.offer.is_covered_by(outcome.offer, self.starttls)
 
     def call_off(self) -> None:
         """Nobody waits for another one any more."""
@@ -293,7 +320,7 @@ class Relay:
             self.near.ask(CallOff())
 
     def not_replaced(self, why: str) -> None:
-        self.lose("4.4.2", f"the remote closed the connection: {why}", "not_replaced")
+        self.lose_remote("4.4.2", f"the remote closed the connection: {why}", "not_replaced")
 
     # The end.
 

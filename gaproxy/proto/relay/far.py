@@ -102,6 +102,7 @@ class Far(Session):
     def leave_them_alone(self, said: Reply) -> None:
         """220 to the MTA's STARTTLS: from now on they speak TLS end to end. What already follows is no TLS."""
         relay = self.relay
+        relay.replaceable = False
         if self.followed:
             relay.lose_remote("4.7.0", "bytes behind the reply to STARTTLS", "injection")
             return
@@ -136,7 +137,7 @@ class Far(Session):
     # Another remote in the place of one that was lost.
 
     def opened(self, outcome: Opened) -> None:
-        self.waiting_for = None
+        self.waiting_for, self.began_early = None, False
         self.relay.replaced(outcome)
 
     def failed(self, outcome: Failed) -> None:

@@ -168,7 +168,7 @@ class Near(Session):
             return FULL if relay.crowded() else AWAITING
         if not relay.contended or relay.mails_per_turn is None or relay.in_transaction:
             return IDLE
-        return DUE if relay.mails else UNBEGUN
+        return DUE if relay.has_had_turn() else UNBEGUN
 
     def turn_from_remote(self) -> None:
         """The remote is lost: a body under way is read to its end and thrown away; QUIT stays QUIT."""

@@ -53,7 +53,7 @@ NEAR: Mapping[str, State] = {
 }
 """What the MTA may say.
 
-DUE: it has had its turn, others wait, and it is silent; UNBEGUN: others wait, and it has begun nothing.
+DUE: it has had its turn, others wait, and it is silent; UNBEGUN: others wait, and it does not go on with its turn.
 TURNED_AWAY: every command is 421 until QUIT; DRAINED: and so it is while the house closes, which does not wait long.
 QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its message is not.
 """
@@ -71,7 +71,7 @@ FAR: Mapping[str, State] = {
     NOTHING: State((MAIL, RCPT, DATA, OTHER, REPLACING, GONE), UNASKED),
     MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
     RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
-    DATA: State((NOTHING, CARRYING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
+    DATA: State((NOTHING, CARRYING, REPLACING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
     CARRYING: State((END, GONE), UNASKED),
     END: State((NOTHING, GONE), ANSWERS, "end", "RFC 5321 4.5.3.2.6"),
     OTHER: State(OWING, ANSWERS, "rset", "RFC 5321 4.5.3.2"),

@@ -25,6 +25,7 @@ MUST = ("encrypt", "verify")
 AT_REST: Mapping[Word, str] = {421: "closing", ANY: "unsolicited"}
 WAS_RESET: Mapping[Word, str] = {250: "was_reset", 421: "closing", ANY: "not_reset"}
 ANSWERED: Mapping[Word, str] = {250: "answered", 421: "closing", ANY: "not_reset"}
+ASKED = (EHLO, HELO, STARTTLS)
 BETWEEN = (RESETTING, RESTING, PROBING)
 CLEAN, SENT, UNSENT = "clean", "sent", "unsent"
 MTA, OPAQUE = "mta", "opaque"  # it is the MTA that speaks TLS, or whatever it likes
@@ -41,7 +42,7 @@ class Caller(Session):
         DIALLING: State((GREETING, SECURING, READY, GONE), {}, "connect", "RFC 5321 4.5.4.1", end=AT_ONCE),
         SECURING: State((GREETING, EHLO, GONE), {}, "starttls", "RFC 3207 4", end=AT_ONCE),
         GREETING: State(
-            (GREETED, EHLO, PARTING, GONE), {220: "greeted", ANY: "refused"}, "greeting", "RFC 5321 4.5.3.2.1"
+            (GREETED, EHLO, HELO, PARTING, GONE), {220: "greeted", ANY: "refused"}, "greeting", "RFC 5321 4.5.3.2.1"
         ),
         GREETED: State((EHLO, HELO, PARTING, GONE), {421: "closed_session", ANY: "unasked"}),  # whoever asked says when
         EHLO: State((GREETED, HELO, STARTTLS, READY, PARTING, GONE), {ANY: "introduced"}, "ehlo", "RFC 5321 4.5.3.2"),
@@ -70,6 +71,7 @@ class Caller(Session):
         self.outcome: Opened | None = None
         self.owes_reset = CLEAN
         self.taint: str | None = None
+        self.followed = False  # whether there was something behind the reply that was heard last
         self.tls = dial.tls
         self.tls_names = dial.tls_names or ((dial.destination.host,) if dial.destination.host else ())
         self.implicit = dial.destination.port == IMPLICIT_TLS_PORT and dial.tls != OPAQUE
@@ -91,6 +93,9 @@ class Caller(Session):
         if cut is None:
             return None
         reply, size = cut
+        if self.followed and self.state in ASKED and reply.code != 421:
+            raise RemoteProtocolError("a reply before anything was asked")
+        self.followed = len(unheard) > size
         self.taint = self.taint or next(iter(reply.taints), None)
         return reply.code, reply, size
 

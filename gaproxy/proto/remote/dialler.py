@@ -58,7 +58,7 @@ class Dialler(Session):
         REUSING: State((REUSING, QUEUED, DONE), patience="total", section="RFC 5321 4.5.4.1", since=FORMER),
         QUEUED: State((REUSING, QUEUED, WAITING, CLEARING, CALLING, DONE), patience="total", since=FORMER),
         WAITING: State((CLEARING, CALLING, DONE)),  # as long as the request says
-        CLEARING: State((CALLING, DONE)),  # until somebody has left, which takes him two seconds at most
+        CLEARING: State((CALLING,)),  # until somebody has left, which takes him two seconds at most
         CALLING: State(
             (REUSING, QUEUED, WAITING, CALLING, DONE), patience="total", section="RFC 5321 4.5.4.1", since=FORMER
         ),

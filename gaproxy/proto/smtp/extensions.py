@@ -32,6 +32,7 @@ SIZE_DIGITS_MOST = 20  # RFC 1870 3
 
 _EHLO_LINE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?: ([ -~]*))?")  # RFC 5321 4.1.1.1
 _MAILMAX = re.compile(r"(?<![^ ])MAILMAX=([0-9]{1,6})(?![^ ])", re.IGNORECASE)  # RFC 9422 4.1
+_MAILMAX_TOLD = re.compile(rb"(?<=\n)(250[- ]LIMITS (?:[ -~]*? )?MAILMAX=)([0-9]{1,6})(?=[ \r])", re.IGNORECASE)
 
 
 @frozen
@@ -89,6 +90,11 @@ def shown(ehlo: Reply) -> bytes:
     lines = [ehlo.lines[0], *(line for line in ehlo.lines[1:] if _keywords((line,)).keys() & {*SHOWN, "STARTTLS"})]
     *before, last = lines
     return b"".join(b"250-%b\r\n" % line for line in before) + b"250 %b\r\n" % last
+
+
+def mails_taken_off(said: bytes, carried: int) -> bytes:
+    """A reply to EHLO that was kept, now that its connection has carried some messages: MAILMAX counts those, too."""
+    return _MAILMAX_TOLD.sub(lambda told: told[1] + b"%d" % max(0, int(told[2]) - carried), said)
 
 
 def offer(greeting: Reply, ehlo: Reply, extended: bool) -> Offer:

@@ -520,6 +520,11 @@ HOSTILE_OPENS = [
     (HELO, HELO + b" "),
     (HELO, b" " + HELO),
     (HELO, HELO + b" nonsense"),
+    (HELO, HELO + b" throttle=Gmail.com"),
+    (HELO, HELO + b" throttle=gmail%20com"),
+    (HELO, HELO + b" throttle=gmail.com%2F24"),
+    (HELO, HELO + b" throttle=%C3%A9.example"),
+    (HELO, HELO + b" throttle=" + b"g" * 65),
     (HELO, HELO + b" throttle=%f"),
     (HELO, HELO + b" throttle=%FF"),
     (HELO, HELO + b" throttle=a%00"),
@@ -557,6 +562,8 @@ def test_dane_is_refused_as_a_matter_of_tls(words):
         b" wait_ms=0",
         b" tls_names=",
         b" throttle=",
+        b" throttle=" + b"g" * 64,
+        b" throttle=other-mail_2.example",
         b" unknown=1",
     ],
 )
@@ -596,7 +603,10 @@ def destinations(draw):
     )
 
 
-@given(destinations(), st.text("abc.-[]:!~", min_size=1, max_size=255), TEXTS, st.integers(1, 2**53 - 1))
+GROUPS = st.text("abyz.-_09", max_size=64)
+
+
+@given(destinations(), st.text("abc.-[]:!~", min_size=1, max_size=255), GROUPS, st.integers(1, 2**53 - 1))
 def test_a_request_is_rendered_and_read_back(to, helo, throttle, id):
     request = Request(f"s/{id}", ("192.0.2.1", "2001:db8::1"), to, helo, throttle=throttle, wait_ms=5)
     wire = render(

@@ -171,7 +171,27 @@ def test_what_a_remote_says_behind_its_ehlo_reply_is_out_of_turn():
     talk.tell(Received(2, PIPELINING + b"250 more\r\n"), Send(1, READY + GREETING), Close(2))
 
 
+def test_a_reply_that_began_before_ehlo_was_said_is_no_answer_to_it():
+    told = fails("ehlo", "a reply before anything was asked")
+    talk = calling()
+    talk.tell(Received(2, GREETING + PIPELINING), Send(2, EHLO), Close(2), told)
+    talk = calling()
+    talk.tell(Received(2, GREETING + b"250"), Send(2, EHLO))
+    talk.tell(Received(2, b" mx1.example.net\r\n"), Close(2), told)
+
+
+def test_a_421_right_behind_the_greeting_is_the_remotes_own_word():
+    told = fails("ehlo", "the remote refused EHLO", "421 busy")
+    calling().tell(Received(2, GREETING + b"421 busy\r\n"), Send(2, EHLO), Close(2), told)
+
+
 # TLS.
+
+
+def test_a_220_that_began_before_starttls_was_said_is_no_go_ahead():
+    talk = greeted("may")
+    told = fails("tls", "a reply before anything was asked")
+    talk.tell(Received(2, OFFERS_TLS + b"220 go\r\n"), Send(2, STARTTLS), Close(2), told)
 
 
 def test_without_tls_none_is_begun_though_it_is_offered():

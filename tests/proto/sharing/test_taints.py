@@ -215,12 +215,16 @@ def test_it_leaves_its_rest_and_the_log_says_why(reason, make, last):
     assert talk.proxy.seating.counted["let_go", reason] == 1
 
 
-RELOADS = {"off": SHARING + "reuse_connections no\n", "policy_changed": NOWHERE}
+RELOADS = {
+    "off": (at_rest, SHARING + "reuse_connections no\n"),
+    "policy_changed": (at_rest, NOWHERE),
+    "over_limit": (two_at_rest, ONE_SLOT),
+}
 
 
-@pytest.mark.parametrize(("reason", "config"), RELOADS.items())
-def test_a_reload_ends_a_rest_and_the_log_says_why(reason, config):
-    talk = at_rest()
+@pytest.mark.parametrize(("reason", "make", "config"), [(reason, *how) for reason, how in RELOADS.items()])
+def test_a_reload_ends_a_rest_and_the_log_says_why(reason, make, config):
+    talk = make()
     reload(talk, config, Send(2, QUIT))
     assert talk.last_note("direct_remote_smtp: ").endswith(f"reason={reason}")
 

@@ -118,6 +118,13 @@ def test_a_worse_group_is_not_reused_before_the_better_one_was_dialled():
     assert told.id == 3 and b"remote=192.0.2.5:25 reused=yes uses=2" in told.data
 
 
+def test_a_worse_group_is_reused_where_the_better_one_has_no_place():
+    talk = at_rest(SHARING + 'throttle "narrow" { remote 192.0.2.6/32; max_connections 1 }\n')
+    open_fresh(talk, remote=4, said=opening(8, to="192.0.2.6:25"))
+    both = opening(9, to="192.0.2.6:25/1,192.0.2.5:25/2")
+    talk.tell(Received(3, both.replace(b"/1,", b"/mx1.example.net/1,")), Send(3, shown(9, uses=2)))
+
+
 def test_one_of_the_best_group_is_reused_whatever_its_place_in_the_list():
     talk = at_rest()
     both = opening(9, to="192.0.2.6:25/1,192.0.2.5:25/1")

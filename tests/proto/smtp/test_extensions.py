@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaproxy.proto.smtp.extensions import SHOWN, Offer, offer
+from gaproxy.proto.smtp.extensions import SHOWN, Offer, mails_taken_off, offer
 from gaproxy.proto.smtp.replies import cut_reply
 
 
@@ -201,3 +201,20 @@ def test_what_is_shown_is_one_well_formed_250_that_offers_no_more_than_the_remot
     assert again.domain == found.domain
     assert set(again.keywords) <= set(found.keywords) & (SHOWN | {"STARTTLS"})
     assert again.has("STARTTLS") == (starttls and found.has("STARTTLS"))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"250 LIMITS MAILMAX=5", b"250 LIMITS MAILMAX=3"),
+        (b"250-LIMITS RCPTMAX=9 MAILMAX=5 RCPTDOMAINMAX=1", b"250-LIMITS RCPTMAX=9 MAILMAX=3 RCPTDOMAINMAX=1"),
+        (b"250-limits mailmax=1", b"250-limits mailmax=0"),
+        (b"250-LIMITS RCPTMAX=9", b"250-LIMITS RCPTMAX=9"),
+        (b"250-LIMITS NOMAILMAX=5 MAILMAX=5x", b"250-LIMITS NOMAILMAX=5 MAILMAX=5x"),
+        (b"250-HELP MAILMAX=5", b"250-HELP MAILMAX=5"),
+    ],
+)
+def test_of_a_kept_reply_what_was_carried_since_is_taken_off_mailmax_and_nothing_else_changes(line, expected):
+    said = b"250-mx MAILMAX=5\r\n%b\r\n250 SIZE\r\n"
+    assert mails_taken_off(said % line, 2) == said % expected
+    assert mails_taken_off(said % line, 0) == said % line
