@@ -172,7 +172,6 @@ class Mta:
         if not self.native:
             self.sessions += 1
             self.asked = f"{name}/{source}/cluster"
-        self.begun += 1
         self.way = self.asked
         self.open = False
         self.owed.append(Said(GREETING, b""))
@@ -319,7 +318,9 @@ class Mta:
 
     def follow(self, said: Said, reply: bytes) -> None:
         """In which transaction a yes leaves us (RFC 5321 4.1.4), and where there can be none."""
-        if said.kind == MAIL:
+        if said.kind == GREETING:
+            self.begun += 1
+        elif said.kind == MAIL:
             self.standing = said.name
         elif said.kind in (RCPT, DATA):
             swear(self.standing == said.name, f"{reply!r} to {said.kind}, and no transaction stands")

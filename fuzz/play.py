@@ -37,6 +37,7 @@ NAMES = ("out1.example", "out2.example")
 REMOTES = ("192.0.2.5:25", "192.0.2.6:25")
 TURNS_MOST = 100_000
 IS_TERMINATED = 0.1
+LOOKS_EVERY = 5
 
 
 class Gullible:
@@ -109,8 +110,9 @@ def run(world: World, proxy: Proxy, doom: int | None) -> int:
         swear(turns < TURNS_MOST, "it does not end")
         if turns == doom:
             world.signal("TERM")
-        for id in resting(proxy):
-            look_at_rest(world, id)
+        if turns % LOOKS_EVERY == 0:  # what is wrong at rest stays wrong
+            for id in resting(proxy):
+                look_at_rest(world, id)
     return turns
 
 
