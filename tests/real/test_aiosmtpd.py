@@ -1,15 +1,13 @@
 """Mail through a proxy to aiosmtpd, by our own client on each runtime, under every TLS policy."""
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import trustme
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP
-from tools.real import HELO, PORT, SOURCES, WAIT_S, RealProxy, fresh_address, run_client
+from tools.mailbox import Host
+from tools.real import HELO, PORT, SOURCES, RealProxy, fresh_address, run_client
 
 from gaproxy.client import OpenFailed
 
@@ -63,44 +61,6 @@ def proxy(runtime, folder, authorities):
     authorities.trusted.cert_pem.write_to_path(roots)
     with RealProxy(runtime, folder, environment={"SSL_CERT_FILE": str(roots)}) as proxy:
         yield proxy
-
-
-class Guest(SMTP):
-    """One connection of aiosmtpd that says when it comes and goes."""
-
-    def __init__(self, present: set["Guest"], change: threading.Condition, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.present, self.change = present, change
-
-    def connection_made(self, transport):
-        super().connection_made(transport)
-        with self.change:
-            self.present.add(self)
-
-    def connection_lost(self, error):
-        super().connection_lost(error)
-        with self.change:
-            self.present.discard(self)
-            self.change.notify_all()
-
-
-class Host(Controller):
-    """aiosmtpd in a thread, which closes whatever rests there in the end, and waits until everybody is gone."""
-
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.present: set[Guest] = set()
-        self.change = threading.Condition()
-
-    def factory(self):
-        return Guest(self.present, self.change, self.handler, **self.SMTP_kwargs)
-
-    def stop(self, no_assert: bool = False) -> None:
-        with self.change:
-            for guest in self.present:
-                self.loop.call_soon_threadsafe(guest.transport.close)
-            assert self.change.wait_for(lambda: not self.present, WAIT_S)
-        super().stop(no_assert)
 
 
 @contextmanager
