@@ -137,7 +137,7 @@ class Bare(Ours):
 class House(Ours):
     """Our proxy as `gaproxy serve` runs it, with one door open.
 
-    `connections`: as many as it has at a time, which sessions share one after the other; None: each session has its own.
+    `connections`: as many as it has at a time, shared by one session after the other; None: each session has its own.
     """
 
     def __init__(self, runtime: str, folder: Path, connections: int | None = None) -> None:
