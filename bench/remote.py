@@ -1,4 +1,4 @@
-"""A mail server that is far away, in a process of its own: `python -m bench.remote`. It offers STARTTLS.
+"""A mail server that is far away and offers STARTTLS, in a process of its own: `python -m bench.remote FAR SERVER`.
 
 Knows how long the way there takes, TCP's own round trip included, and how many connections the server takes at a time.
 Does not know who calls, nor any SMTP.
@@ -13,15 +13,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
 
-from bench.subjects import LOAD_CORE, SINK_PORT, STOP_S, NoBench
+from bench.subjects import FAR_HOST, LOAD_CORE, SERVER_HOST, SINK_PORT, STOP_S, NoBench
 from gaproxy.peers.mx import Mx
 from gaproxy.proto.actions import Listener
 from gaproxy.proto.events import Address
 from gaproxy.runtime_asyncio import driver
 from gaproxy.sockets.certificate import in_memory, make_certificate
 
-FAR: Address = ("127.0.0.26", SINK_PORT)
-SERVER: Address = ("127.0.0.27", SINK_PORT)
+FAR: Address = (FAR_HOST, SINK_PORT)
 CONNECTIONS = 2
 HALF_S = 0.010  # there, or back
 TCP_S = 3 * HALF_S  # SYN, SYN-ACK, ACK: then the server knows of the connection
@@ -67,25 +66,29 @@ class End(asyncio.Protocol):
 class NearEnd(End):
     """The caller's end: behind TCP's way there and back and there the server hears of it."""
 
+    def __init__(self, server: Address) -> None:
+        super().__init__()
+        self.server = server
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         loop = asyncio.get_running_loop()
         loop.call_later(TCP_S, lambda: loop.create_task(self.reach()))
 
     async def reach(self) -> None:
-        _, self.other = await asyncio.get_running_loop().create_connection(End, *SERVER)
+        _, self.other = await asyncio.get_running_loop().create_connection(End, *self.server)
         self.other.other = self
 
 
-async def serve() -> None:
+async def serve(far: Address, server: Address) -> None:
     """Until the process ends. Says so when it listens."""
-    mx = Mx(Listener("mx", SERVER), most=CONNECTIONS)
+    mx = Mx(Listener("mx", server), most=CONNECTIONS)
     with in_memory(make_certificate()) as path:
         serving = asyncio.create_task(driver.run(mx, certificate=(path, path)))
         await asyncio.sleep(0)
     if mx.problems:
         raise NoBench("; ".join(mx.problems))
-    await asyncio.get_running_loop().create_server(NearEnd, *FAR)
+    await asyncio.get_running_loop().create_server(lambda: NearEnd(server), *far)
     os.write(sys.stdout.fileno(), READY)
     await serving
 
@@ -94,7 +97,8 @@ class Remote:
     """The same, as long as its block lasts, on the load's core. Raises NoBench."""
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen([sys.executable, "-m", "bench.remote"], stdout=subprocess.PIPE)
+        command = [sys.executable, "-m", "bench.remote", FAR_HOST, SERVER_HOST]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         os.sched_setaffinity(self.process.pid, {LOAD_CORE})
         assert self.process.stdout is not None
         if self.process.stdout.readline() != READY:
@@ -113,4 +117,4 @@ class Remote:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve((sys.argv[1], SINK_PORT), (sys.argv[2], SINK_PORT)))

@@ -18,7 +18,8 @@ from gaproxy.proto.events import Address
 
 PROXY_CORE, LOAD_CORE = 0, 1
 OURS = f"{os.getpid() // 256 % 256}.{os.getpid() % 256}"
-HERE, SINK_HOST = f"127.192.{OURS}", f"127.193.{OURS}"  # of this process alone: another one may measure as well
+# Of this process alone: another one may measure as well.
+HERE, SINK_HOST, FAR_HOST, SERVER_HOST = (f"127.{network}.{OURS}" for network in range(192, 196))
 SINK_PORT = 20025  # below those that the kernel gives out
 BOOT_S, STOP_S, LOOK_S = 30.0, 5.0, 0.02
 HAPROXY = "haproxy"
