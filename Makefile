@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PURE := gaproxy/proto/*,gaproxy/throttle/*
 
-.PHONY: demo test quick lint fuzz mutants soak bench docs clean
+.PHONY: demo test quick lint fuzz mutants soak bench bench-relay bench-deliver docs clean
 
 demo: $(READY)
 	$(BIN)/gaproxy demo --runtime $(RUNTIME)
@@ -43,9 +43,13 @@ mutants: $(READY)
 soak: $(READY)
 	$(BIN)/python -m fuzz soak --seconds $(SOAK_SECONDS)
 
-# Some minutes; alone on the machine, please. What it needs, and how to read it: bench/README.md.
+# Some minutes each; alone on the machine, please. What they need, and how to read them: bench/README.md.
 bench: $(READY)
 	$(BIN)/python -m bench relay
+	$(BIN)/python -m bench deliver
+
+bench-relay bench-deliver: bench-%: $(READY)
+	$(BIN)/python -m bench $*
 
 docs: $(READY)
 	$(BIN)/python docs/draw_states.py

@@ -1,13 +1,15 @@
-"""`python -m bench relay`: HAProxy and us, side by side, round by round. Knows in which order things are measured."""
+"""`python -m bench relay|deliver`: HAProxy and us, side by side, round by round. Knows in which order."""
 
 import os
 import resource
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.deliveries import DELIVERIES
 from bench.hall import hall_results
 from bench.load import listen
 from bench.report import Figures, Result, results, write
@@ -17,18 +19,18 @@ from bench.subjects import LOAD_CORE, PROXY_CORE, NoBench, find_haproxy
 from gaproxy.cli.serve import raise_file_limit
 
 RESULTS = Path(__file__).parent / "results"
+TABLES: Mapping[str, Sequence[Row]] = {"relay": ROWS, "deliver": DELIVERIES}
+HALL = "10"  # the row of `relay` in which there is no proxy but the core
 
 
 def parser() -> ArgumentParser:
     parser = ArgumentParser("bench", description="Measure ourselves beside what people use today.")
-    parser.add_argument("verb", choices=("relay",))
+    parser.add_argument("verb", choices=tuple(TABLES))
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each figure; default: 1")
     parser.add_argument("--pairs", type=int, default=5000, help="that lie idle; default: 5000")
     parser.add_argument("--runtimes", default=",".join(RUNTIMES), help="default: all")
-    parser.add_argument(
-        "--rows", default=",".join(dict.fromkeys(row.number for row in ROWS)) + ",10", help="default: all"
-    )
+    parser.add_argument("--rows", default="", help="such as 3,6; default: all")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
     return parser
 
@@ -59,15 +61,16 @@ def measure_all(arguments: Namespace) -> str:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     runtimes = arguments.runtimes.split(",")
     options = Options(arguments.rounds, arguments.seconds, arguments.pairs, runtimes, descriptors)
-    wanted = arguments.rows.split(",")
+    table = TABLES[arguments.verb]
+    wanted = arguments.rows.split(",") if arguments.rows else [*(row.number for row in table), HALL]
     found: list[Result] = []
     with TemporaryDirectory(prefix="bench-") as folder:
-        for row in ROWS:
+        for row in table:
             if row.number in wanted:
                 print(f"row {row.number}: {row.what}", file=sys.stderr)
                 figures = measure_row(row, options, Path(folder))
                 found += results(row, figures)
-    if "10" in wanted:
+    if arguments.verb == "relay" and HALL in wanted:
         found += hall_results(found, options.rounds)
     return write(arguments.out, arguments.verb, options, found)
 

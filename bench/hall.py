@@ -21,7 +21,8 @@ from gaproxy.proto.proxy import Proxy
 SECRET = "only-for-the-time-that-a-bench-takes"
 NATIVE, PROXY = "127.0.0.1:807", "127.0.0.1:2525"
 CONFIG = (
-    f'listen "{NATIVE}"\nauth_shared_secret "{SECRET}"\nlisten_proxy_protocol "{PROXY}"\nremote_allow 192.0.2.0/24\n'
+    f'listen "{NATIVE}"\nauth_shared_secret "{SECRET}"\nlisten_proxy_protocol "{PROXY}"\n'
+    "remote_allow 192.0.2.0/24\nreuse_connections no\n"
 )
 CLIENT = ("127.0.0.1", 40_000)
 SOURCE, REMOTE, PORT = "127.0.0.2", "192.0.2.5", 25

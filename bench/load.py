@@ -58,9 +58,9 @@ class Load:
         raise NotImplementedError
 
 
-def measure(subject: Subject, load: Load, seconds: float) -> Measured:
+def measure(subject: Subject, load: Load, seconds: float, warm_s: float = WARM_S) -> Measured:
     """Let it run warm, then for so long; longer only where nothing came, for others may have had the core meanwhile."""
-    spin(load, WARM_S)
+    spin(load, warm_s)
     del load.latencies_ns[:]
     count, cpu, own = load.count, subject.cpu_ns(), time.process_time()
     began = time.perf_counter()
@@ -186,7 +186,11 @@ class Crowd(Load):
         raise NotImplementedError
 
     def turn(self) -> None:
-        for fd, _ in self.epoll.poll(WAIT_S):
+        self.listen(WAIT_S)
+
+    def listen(self, wait_s: float) -> None:
+        """Let everybody hear who has something to hear by then."""
+        for fd, _ in self.epoll.poll(wait_s):
             sock, heard = self.hears[fd]
             heard(sock)
 

@@ -56,7 +56,7 @@ def results(row: Row, figures: Figures) -> list[Result]:
         aim, most = aim_of(row, name, values)
         value, paced = median(values[name]), pace(mine)
         known = name != PEER and not (row.waits and paced == "others")
-        reached = value <= most if known and most is not None else None
+        reached = (value >= most if row.more else value <= most) if known and most is not None else None
         told.append(Result(row.number, row.what, name, value, row.unit, aim, reached, paced, values[name], mine))
     return told
 
@@ -77,14 +77,14 @@ def relative(mine: Sequence[Figure], peers: Sequence[Figure] | None) -> list[flo
 
 
 def aim_of(row: Row, subject: str, values: Mapping[str, Sequence[float]]) -> tuple[str, float | None]:
-    """In words, and as the most that it may be; none where there is no aim, or nothing to hold it against."""
+    """In words, and as the most or least that it may be; none where there is no aim, or nothing to hold it against."""
     kind, _, runtime = subject.partition(" ")
     asyncio = values.get(f"{kind} asyncio")
-    if row.aim is None or (runtime == "trio" and row.trio == NO_AIM):
+    if row.aim is None or kind == PEER or (runtime == "trio" and row.trio == NO_AIM):
         return "-", None
     if runtime == "trio" and row.trio is not None:
         return f"≤ {row.trio:g} × asyncio", None if asyncio is None else row.trio * median(asyncio)
-    return f"≤ {row.aim:g} {row.unit}", row.aim
+    return f"{'≥' if row.more else '≤'} {row.aim:g} {row.unit}", row.aim
 
 
 def described() -> dict[str, str]:

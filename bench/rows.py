@@ -6,6 +6,7 @@ Does not know how figures become ratios, nor how those are shown.
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from math import inf
 from pathlib import Path
 from socket import socket
@@ -52,7 +53,7 @@ class Options:
 
 @frozen
 class Figure:
-    """One figure of one subject in one round; less is better. The shares are of a core.
+    """One figure of one subject in one round. The shares are of a core, none where time alone sets the pace.
 
     A load that takes a whole core while the proxy does not is what sets the pace, and makes a proxy look dearer.
     """
@@ -67,19 +68,22 @@ class Row:
     """One row of the table of aims.
 
     `aim`: the most that asyncio and uvloop may be, as a ratio to HAProxy or, where there is no HAProxy to compare with,
-    as it is. `trio`: the most that trio may be, as a ratio to asyncio, where it has another aim. `fresh`: each figure
-    needs a subject of its own. `waits`: it is a time that passes, so whatever else the machine does is part of it.
+    as it is; the least, where `more` is better. `trio`: the most that trio may be, as a ratio to asyncio, where it has
+    another aim. `fresh`: each figure needs a subject of its own. `waits`: it is a time that passes, so whatever else
+    the machine does is part of it. `peers`: HAProxy, first as all are compared with it.
     """
 
     number: str
     what: str
-    kinds: Sequence[type[Ours]]
+    kinds: Sequence[Callable[[str, Path], Ours]]
     figure: Callable[[Subject, socket, Options], Figure]
     aim: float | None = None
     trio: float | None = None
     unit: str = "×"
     fresh: bool = False
     waits: bool = False
+    more: bool = False
+    peers: Sequence[Callable[[Path], Subject]] = (partial(Haproxy, "haproxy"),)
 
     @property
     def compared(self) -> bool:
@@ -87,7 +91,7 @@ class Row:
         return self.unit == "×"
 
     def subjects(self, options: Options, folder: Path) -> list[Subject]:
-        peers: list[Subject] = [Haproxy("haproxy", folder)] if self.compared else []
+        peers = [peer(folder) for peer in self.peers] if self.compared else []
         return peers + [kind(runtime, folder) for kind in self.kinds for runtime in options.runtimes]
 
 

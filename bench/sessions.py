@@ -36,6 +36,7 @@ REPLIES = {
     b"RCPT": b"250 2.1.5 recipient\r\n",
     b"DATA": b"354 go on\r\n",
     b"QUIT": b"221 2.0.0 bye\r\n",
+    b"RSET": b"250 2.0.0 forgotten\r\n",
 }
 TAKEN = b"250 2.0.0 taken\r\n"
 READ_BYTES = 1 << 16
@@ -155,10 +156,10 @@ class Guest:
         return False
 
 
-def enter(subject: Native, tls: bool = False) -> tuple[socket.socket, Client]:
+def enter(subject: Native, tls: bool = False, node: str = "bench") -> tuple[socket.socket, Client]:
     """A connection to the native door, both sides proved."""
     sock = socket.create_connection(subject.place, WAIT_S)
-    client = Client(subject.secret, "bench", secrets.token_hex(32))
+    client = Client(subject.secret, node, secrets.token_hex(32))
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

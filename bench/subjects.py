@@ -18,7 +18,8 @@ from gaproxy.proto.events import Address
 
 PROXY_CORE, LOAD_CORE = 0, 1
 OURS = f"{os.getpid() // 256 % 256}.{os.getpid() % 256}"
-HERE, SINK_HOST = f"127.192.{OURS}", f"127.193.{OURS}"  # of this process alone: another one may measure as well
+# Of this process alone: another one may measure as well.
+HERE, SINK_HOST, FAR_HOST, SERVER_HOST = (f"127.{network}.{OURS}" for network in range(192, 196))
 SINK_PORT = 20025  # below those that the kernel gives out
 BOOT_S, STOP_S, LOOK_S = 30.0, 5.0, 0.02
 HAPROXY = "haproxy"
@@ -91,16 +92,23 @@ class Subject:
 
 
 class Haproxy(Subject):
-    """What people use today: TCP mode, one thread, the source that the header names."""
+    """What people use today: TCP mode, one thread, the source that the header names.
+
+    `connections`: as many as it has at a time, while others wait in its queue; None: as many as come.
+    """
+
+    def __init__(self, name: str, folder: Path, connections: int | None = None) -> None:
+        super().__init__(name, folder)
+        self.most = "" if connections is None else f" maxconn {connections}"
 
     def command(self) -> list[str]:
         program = find_haproxy()
         path = self.folder / f"haproxy-{self.place[1]}.cfg"
         path.write_text(
             "global\n  nbthread 1\n  maxconn 9000\n"
-            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
+            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout queue 1h\n  timeout client 1h\n  timeout server 1h\n"
             f"frontend egress\n  bind {self.place[0]}:{self.place[1]} accept-proxy\n  default_backend anywhere\n"
-            "backend anywhere\n  source 0.0.0.0 usesrc clientip\n  server destination 0.0.0.0:0\n"
+            f"backend anywhere\n  source 0.0.0.0 usesrc clientip\n  server destination 0.0.0.0:0{self.most}\n"
         )
         return [program, "-db", "-q", "-f", str(path)]
 
@@ -128,7 +136,15 @@ class Bare(Ours):
 
 
 class House(Ours):
-    """Our proxy as `gaproxy serve` runs it, with one door open. It dials for each session, as HAProxy does."""
+    """Our proxy as `gaproxy serve` runs it, with one door open.
+
+    `connections`: as many as it has at a time, shared by one session after the other; None: each session has its own.
+    """
+
+    def __init__(self, runtime: str, folder: Path, connections: int | None = None) -> None:
+        super().__init__(runtime, folder)
+        limit = f'throttle "*" {{ max_connections {connections} }}'
+        self.sharing = "reuse_connections no" if connections is None else limit
 
     def door(self) -> str:
         """The directives that open it."""
@@ -136,7 +152,7 @@ class House(Ours):
 
     def command(self) -> list[str]:
         path = self.folder / f"{self.KIND}-{self.place[1]}.conf"
-        path.write_text(f"{self.door()}\nremote_allow 127.0.0.0/8\nremote_ports {SINK_PORT}\nreuse_connections no\n")
+        path.write_text(f"{self.door()}\n{self.sharing}\nremote_allow 127.0.0.0/8\nremote_ports {SINK_PORT}\n")
         return self.served("proxy", str(path))
 
 
@@ -145,8 +161,8 @@ class Native(House):
 
     KIND = "native"
 
-    def __init__(self, runtime: str, folder: Path) -> None:
-        super().__init__(runtime, folder)
+    def __init__(self, runtime: str, folder: Path, connections: int | None = None) -> None:
+        super().__init__(runtime, folder, connections)
         self.secret = secrets.token_urlsafe(32)
 
     def door(self) -> str:

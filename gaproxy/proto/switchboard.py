@@ -68,7 +68,7 @@ class Switchboard(Turnstile):
         """One at rest that agrees, or one that was given back a moment ago if nobody waits for it."""
         dialler, now = asked_by(session, Dialler), self.seating.now
         request = dialler.request
-        wanted = {identity(request, *way): way for way in ask.ways}
+        wanted = {identity(request, *way): way for way in ask.ways} if self.freed or self.pool else {}
         if not request.helo:
             shown = self.pool.find_but_for_name(wanted, now)
             if shown is not None and shown.caller.outcome is not None:
@@ -234,10 +234,10 @@ class Switchboard(Turnstile):
 
     def settle(self) -> bool:
         """Once all that came in one segment was heard. Returns whether there was anything to do."""
+        if not self.seating.risen and not self.freed and not self.tenants.stirred:
+            return False
         risen, self.seating.risen = self.seating.risen, []
         freed, self.freed = self.freed, []
-        if not risen and not freed and not self.tenants.stirred:
-            return False
         for session in risen:
             self.rise(session)
         for trunk in freed:

@@ -74,6 +74,8 @@ class Governor:
 
     def grants(self) -> list[Place]:
         """Whoever is granted now, in order. They hold their slots from here on."""
+        if not self._unlimited and not self._woken:
+            return []
         granted = list(self._unlimited)
         self._unlimited.clear()
         for place in granted:
@@ -129,7 +131,7 @@ class Governor:
         self._hold(waiting)
         self._let_go(held.member, given)
         if kept:
-            held.path = kept
+            held.move(kept)
         else:
             held.state = GONE
         return True
@@ -156,7 +158,7 @@ class Governor:
         left = tuple(name for name in before if name not in after)
         self._lend(held.member, left)
         self._let_go(held.member, left)
-        held.path = path
+        held.move(path)
 
     def waited_for(self, held: Place) -> bool:
         """Whether a place of another member waits, blocked on a limiter under which this one has a slot."""

@@ -5,7 +5,7 @@ Knows what is asked for and in which order it came. Does not know what is free, 
 
 from collections import OrderedDict
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 Path = tuple[tuple[str, int], ...]
 """The limiters that a request stands under, each by its name and its cap in slots. Empty: no limit at all."""
@@ -32,10 +32,11 @@ class Place:
     since: int
     number: int
     state: str = WAITING
+    names: tuple[str, ...] = field(init=False, default=Factory(lambda place: names_of(place.path), takes_self=True))
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return names_of(self.path)
+    def move(self, path: Path) -> None:
+        """Stand under these from now on."""
+        self.path, self.names = path, names_of(path)
 
 
 @define(eq=False)

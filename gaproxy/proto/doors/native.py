@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from attrs import evolve
-
 from gaproxy import __version__
 from gaproxy.proto.asks import CallOff, Distrust, Failed, Leave, Lend, Mention, Open, Opened, Say, Trust, spell_place
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, Keys, certificate_binding
@@ -188,9 +186,9 @@ class NativeDoor(Session):
     # Between two sessions.
 
     def open(self, line: bytes) -> None:
-        self.id, request = read_open(parse_line(line), self.name)
+        self.id, request = read_open(parse_line(line), self.name, self.node)
         self.become(OPENING)
-        self.ask(Open(evolve(request, member=self.node)))
+        self.ask(Open(request))
 
     def ping(self, line: bytes) -> None:
         stamp = parse_line(line).values.get("t", "")

@@ -255,8 +255,8 @@ def read_auth(line: bytes) -> str:
 # OPEN and its answers.
 
 
-def read_open(line: Line, session: str) -> tuple[str, Request]:
-    """The id and the request of an OPEN; the request is named `session/id`.
+def read_open(line: Line, session: str, member: str = "") -> tuple[str, Request]:
+    """The id and the request of an OPEN by this member; the request is named `session/id`.
 
     Raises WordFault `bad_line` where the id is missing or cannot be read, OpenFault for any other fault.
     """
@@ -265,7 +265,7 @@ def read_open(line: Line, session: str) -> tuple[str, Request]:
     except ValueError as fault:
         raise WordFault("bad_line", f"id: {fault}", verb="OPEN") from None
     try:
-        request = _request(line, f"{session}/{id}")
+        request = _request(line, f"{session}/{id}", member)
     except ValueError as fault:
         raise OpenFault(str(fault), id) from None
     if "dane" in line.values or "tlsa" in line.values:
@@ -273,7 +273,7 @@ def read_open(line: Line, session: str) -> tuple[str, Request]:
     return id, request
 
 
-def _request(line: Line, name: str) -> Request:
+def _request(line: Line, name: str, member: str) -> Request:
     def word(named: str, default: str, read: Callable[[str], T]) -> T:
         return _explain(named, read, line.values.get(named, default))
 
@@ -288,6 +288,7 @@ def _request(line: Line, name: str) -> Request:
         pool=word("pool", "cluster", _pool),
         reuse=word("reuse", "any", lambda text: _one_of(REUSES, text)),
         wait_ms=word("wait_ms", "0", lambda text: integer(text, 0, WAIT_MS_MAX)),
+        member=member,
     )
     if request.tls == "none" and any(one.port == IMPLICIT_TLS_PORT for one in request.to):
         raise ValueError("tls: port 465 is TLS from the first byte, none cannot be had there")

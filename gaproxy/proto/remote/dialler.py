@@ -165,7 +165,7 @@ class Dialler(Session):
 
     def opened(self, outcome: Opened) -> None:
         self.become(DONE)
-        self.ask(Tell(evolve(outcome, tried=tuple(self.tried))))
+        self.ask(Tell(evolve(outcome, tried=tuple(self.tried)) if self.tried else outcome))
 
     def failed(self, outcome: Failed) -> None:
         if self.state == REUSING:
