@@ -1,10 +1,10 @@
 """The way out: knows which address may be a source or a destination, and which two go together; does not dial."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 Network = IPv4Network | IPv6Network
 Host = IPv4Address | IPv6Address
@@ -45,6 +45,8 @@ DENIED: tuple[Network, ...] = tuple(
 )
 GLOBAL_IPV6 = IPv6Network("2000::/3")  # all that is given out to hosts (RFC 4291); what is outside is denied too
 
+kept = lru_cache(1024)  # the few sources and the busy remotes
+
 _LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _BROADCAST = IPv4Address("255.255.255.255")
@@ -65,8 +67,23 @@ class Policy:
     remote_deny: tuple[Network, ...] = ()
     listeners: tuple[tuple[str, int], ...] = ()
 
+    # Each session asks several times about the same few: a verdict is kept as long as its policy.
+    _of_sources: Callable[[str], str | None] = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: kept(self._judge_source), takes_self=True)
+    )
+    _of_destinations: Callable[[str, int], str | None] = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: kept(self._judge_destination), takes_self=True)
+    )
+
     def refuses_source(self, source: str) -> str | None:
         """Why no connection may leave from this address, in one sentence; None if it may."""
+        return self._of_sources(source)
+
+    def refuses_destination(self, address: str, port: int) -> str | None:
+        """Why this address and port may not be dialled, in one sentence; None if they may."""
+        return self._of_destinations(address, port)
+
+    def _judge_source(self, source: str) -> str | None:
         host = _host(source)
         if host is None:
             return "the source is no IP address that can be used"
@@ -76,8 +93,7 @@ class Policy:
             return f"source {host} is not in source_ips"
         return None
 
-    def refuses_destination(self, address: str, port: int) -> str | None:
-        """Why this address and port may not be dialled, in one sentence; None if they may."""
+    def _judge_destination(self, address: str, port: int) -> str | None:
         host = _host(address)
         if host is None:
             return "the destination is no IP address that can be used"
@@ -121,7 +137,7 @@ def same_family(a: str, b: str) -> bool:
     return first is not None and second is not None and first.version == second.version
 
 
-@lru_cache(1024)  # the few sources and the busy remotes are asked about several times for each session
+@kept
 def _host(text: str) -> Host | None:
     """The address that `text` spells, or None: not a literal, with a zone, or IPv4 in the disguise of IPv6."""
     try:

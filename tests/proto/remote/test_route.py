@@ -393,3 +393,12 @@ def test_no_text_raises_anything_and_every_refusal_can_stand_in_a_reply(text, po
 def test_two_addresses_are_of_one_family_or_of_two(a, b):
     mapped = any(host.version == 6 and host.ipv4_mapped for host in (a, b))
     assert same_family(str(a), str(b)) == (a.version == b.version and not mapped)
+
+
+def test_a_verdict_that_was_kept_is_that_of_its_own_policy():
+    strict, lenient = Policy((), frozenset({25})), Policy(None, frozenset({25}), remote_allow=networks("10.0.0.0/8"))
+    for _ in range(2):
+        assert strict.refuses_source("192.0.2.1") and not lenient.refuses_source("192.0.2.1")
+        assert strict.refuses_destination("10.0.0.1", 25) and not lenient.refuses_destination("10.0.0.1", 25)
+        assert lenient.refuses_destination("10.0.0.1", 26)
+    assert strict == Policy((), frozenset({25}))
