@@ -53,7 +53,7 @@ def one_story(found: Found, cell: Cell) -> Outcome:
     for runtime, outcome in outcomes.items():
         assert list(wrongs(cell, outcome)) == [], (str(cell), runtime, outcome)
     first, *others = outcomes.values()
-    assert [other.told for other in others] == [first.told] * len(others), str(cell)
+    assert [other.told for other in others] == [first.told] * len(others), (str(cell), outcomes)
     return first
 
 
