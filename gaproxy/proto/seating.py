@@ -222,12 +222,14 @@ class Seating:
         self.internal_faults += 1
         trace = "".join(format_exception(bug)).replace("\n", " | ")
         self.mention("internal", {"session": type(session).__name__, "text": trace})
+        wanted = [self.seats[one].asked for one in (session, seat.beside) if one in self.seats]
         for one in (session, seat.beside, seat.lender, seat.lent):
             self.unseat(one)
         for connection in (seat.hears, seat.says, seat.passes):
             if connection is not None:
                 self.depart(connection)
-        self.dismiss(seat.asked)
+        for asked in wanted:
+            self.dismiss(asked)
         if seat.asker is not None:
             self.tell(seat.asker, seat.asker.failed, Failed("internal", "a fault of the proxy"))
 

@@ -13,7 +13,7 @@ from gaproxy.proto.asks import Declined, Failed, Opened, Request, spell_place
 from gaproxy.proto.caretaker import Caretaker
 from gaproxy.proto.config.settings import Settings
 from gaproxy.proto.patience import SECOND
-from gaproxy.proto.remote.caller import FREED, HELO, Caller
+from gaproxy.proto.remote.caller import FREED, HELO, PARTING, Caller
 from gaproxy.proto.remote.dialler import NONE_RESTS, Dialler, Refusals, Way
 from gaproxy.proto.remote.pool import Limits, Pool, Trunk, identity, is_stale
 from gaproxy.proto.seating import Connection, Performs, Seat, Seating
@@ -66,6 +66,7 @@ class Switchboard(Turnstile):
 
     def reuse(self, session: Session, seat: Seat, ask: asks.Reuse) -> None:
         """One at rest that agrees, or one that was given back a moment ago if nobody waits for it."""
+        self.see_off()  # a fault of ours may have brought one down since, that seems to rest
         dialler, now = asked_by(session, Dialler), self.seating.now
         request = dialler.request
         wanted = {identity(request, *way): way for way in ask.ways} if self.freed or self.pool else {}
@@ -133,6 +134,8 @@ class Switchboard(Turnstile):
             asking.asked = None
             if session in self.places and (isinstance(asker, Dialler) or ask.outcome.again_plain):
                 self.places[asker] = self.places.pop(session)  # it tries another way, and need not wait for it
+            if isinstance(session, Caller) and session.state == PARTING and self.has_limits(asker):
+                self.seating.tell(session, session.make_way)
             after_ms = (self.seating.now - seat.since) // 1_000_000
             self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
         elif isinstance(ask.outcome, Opened) and ask.outcome.shown:
@@ -142,6 +145,10 @@ class Switchboard(Turnstile):
             self.hand_up(session, seat, asker, asking, ask.outcome)
         if isinstance(session, Dialler):
             self.seating.unseat(session)
+
+    def has_limits(self, session: Session) -> bool:
+        """Whether it has slots that others may want."""
+        return session in self.places and self.places[session].path != ()
 
     def hand_up(self, session: Session, seat: Seat, asker: Session, asking: Seat, outcome: Opened | Declined) -> None:
         caller = asked_by(session if isinstance(session, Caller) else seat.asked, Caller)
@@ -236,19 +243,30 @@ class Switchboard(Turnstile):
         """Once all that came in one segment was heard. Returns whether there was anything to do."""
         if not self.seating.risen and not self.freed and not self.tenants.stirred:
             return False
+<<<<<<< Updated upstream
         risen, self.seating.risen = self.seating.risen, []
         freed, self.freed = self.freed, []
         for session in risen:
             self.rise(session)
+=======
+        self.see_off()
+        freed, self.freed = self.freed, []
+>>>>>>> Stashed changes
         for trunk in freed:
             if trunk.caller.state == FREED:
                 self.dispose(trunk)
         self.grant()
-        for places in list(self.crossed.values()):
-            self.make_room(next(iter(places)))
+        for place in [next(iter(places)) for places in self.crossed.values()]:
+            self.make_room(place)
         for user, compete, contended in self.tenants.news(self.line, self.places):
             self.seating.tell(user, compete, contended)
         return True
+
+    def see_off(self) -> None:
+        """Look after those who have left their seats."""
+        risen, self.seating.risen = self.seating.risen, []
+        for session in risen:
+            self.rise(session)
 
     def rise(self, session: Session) -> None:
         """Who has left leaves nothing behind: no place, no trunk; and whoever had to wait for that goes on."""
@@ -260,6 +278,7 @@ class Switchboard(Turnstile):
         trunk = self.trunks.pop(session, None)
         if trunk is not None:
             self.pool.remove(trunk)
+            self.freed = [one for one in self.freed if one is not trunk]
         dialler = self.clears.pop(session, None)
         if dialler is not None and dialler not in self.clears.values():
             self.has_cleared(dialler)

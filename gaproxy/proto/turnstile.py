@@ -57,6 +57,7 @@ class Turnstile:
         wanted, held = self.path(dialler.request, (ask.source, ask.destination)), self.places.get(dialler)
         if held is not None and self.line.move(held, wanted):
             self.seating.tell(dialler, dialler.granted)
+            self.grant()  # whoever waited for what it has left
             return
         if held is not None and not ask.waits:
             self.seating.tell(dialler, dialler.failed, FULL)

@@ -290,6 +290,11 @@ class Caller(Session):
         self.become(PARTING)
         self.ask(Say(b"QUIT\r\n"))
 
+    def make_way(self) -> None:
+        """Whoever asked goes on with my place: nobody waits for the answer to my QUIT."""
+        self.become(GONE)
+        self.ask(Leave())
+
     def parted(self, reply: Reply) -> None:
         self.become(GONE)
         self.ask(Leave())
