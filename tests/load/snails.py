@@ -22,7 +22,8 @@ from gaproxy.proto import actions, events
 OF_EACH = 100
 OTHERS = 4
 WAVES_BEFORE = 50
-TURNS_MOST = 20_000  # who never gets on; a proxy that gets little of the processor needs many more turns than letters
+TURNS_MOST = 3000
+SOON_OUT_OF_REST = "reuse_connections { idle 1s }"  # a remote is done when it is let go
 LARGE_BYTES, PIECE_BYTES = 1024 * 1024, 2048
 KERNEL_BYTES, SEGMENT_BYTES = 4096, 1400  # as on a network: loopback's own segments and buffers swallow whole letters
 
@@ -113,7 +114,7 @@ class Garden:
 
 def let_snails_in(runtime: str, folder: Path) -> Snails:
     """All who are slow have a turn; then some others have a whole session each; and so on, until the slow are done."""
-    with serving(runtime, folder) as proxy, Remote(folder) as remote, Place() as place:
+    with serving(runtime, folder, SOON_OUT_OF_REST) as proxy, Remote(folder) as remote, Place() as place:
         garden = Garden(proxy, remote, place)
         before = [garden.wave() for _ in range(WAVES_BEFORE)]
         for kind in KINDS:
