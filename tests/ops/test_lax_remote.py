@@ -31,7 +31,9 @@ class LaxRemote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.remote.listener.shutdown(socket.SHUT_RDWR)
+        for sock in (self.remote.listener, *(peer.sock for peer in self.remote.peers)):
+            with suppress(OSError):  # who was called may rest there, or be gone already
+                sock.shutdown(socket.SHUT_RDWR)
         self.thread.join(WAIT_S)
         self.remote.__exit__()
 
