@@ -21,7 +21,7 @@ HOUSE_S: Mapping[str, float] = {
     "turned_away": 2.0,  # silence of an MTA that was told 421
     "unbegun": 10.0,  # an MTA that begins nothing on a connection for which others wait
     "due": 1.0,  # the same, where it has had its turn
-    "reset": 5.0,  # a remote's reply to the RSET before its connection rests, or is taken from its rest
+    "reset": 5.0,  # a remote's reply to the RSET before its connection rests, or that of others is ours
     "health": 5.0,  # a health check that goes on talking
     "status": 5.0,  # between two status lines
     "repeats": 60.0,  # between two summaries of what was refused again and again

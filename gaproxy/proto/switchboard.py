@@ -249,7 +249,7 @@ class Switchboard(Turnstile):
             if trunk.caller.state == FREED:
                 self.dispose(trunk)
         self.grant()
-        for place in [next(iter(places)) for places in self.crossed.values()]:
+        for place in self.crossed_by_rest():
             self.make_room(place)
         for user, compete, contended in self.tenants.news(self.line, self.places):
             self.seating.tell(user, compete, contended)
@@ -306,7 +306,7 @@ class Switchboard(Turnstile):
         if any(self.line.excess(name) for name in self.places[trunk.caller].names):
             self.let_go(trunk, "over_limit")
             return
-        for gone in self.pool.put(trunk, self.seating.now):
+        for gone in self.pool.put(trunk, self.seating.now, self.places[trunk.caller].names):
             self.let_go(gone, "evicted")
         self.seating.tell(trunk.caller, trunk.caller.rest)
 

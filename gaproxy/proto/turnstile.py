@@ -99,12 +99,17 @@ class Turnstile:
             self.let_go(trunk, "slot_needed")
         self.grant([trunk.caller for trunk in going])
 
+    def crossed_by_rest(self) -> list[Place]:
+        """The first ones in line under several limits, under one of which somebody only rests."""
+        idle = self.pool.under.keys()
+        return [next(iter(places)) for names, places in self.crossed.items() if not idle.isdisjoint(names)]
+
     def find_idle(self, name: str, place: Place) -> Trunk | None:
         """Under this limit, one that nobody uses, nor is about to: of those at rest the one that rests longest."""
+        resting = next(iter(self.pool.under.get(name, ())), None)
+        if resting is not None:
+            return resting
         callers = self.tenants.under.get(name, ())
-        resting = [trunk for caller in callers if (trunk := self.trunks[caller]) in self.pool]
-        if resting:
-            return min(resting, key=lambda one: one.rests_since or 0)
         freed = (one for one in self.freed if one.caller in callers and one.caller.state == FREED)
         return next((one for one in freed if self.line.next_for(self.places[one.caller]) in (None, place)), None)
 
@@ -163,6 +168,7 @@ class Turnstile:
         leaving: Counter[str] = Counter()
         for trunk in list(self.pool.resting):
             names = self.places[trunk.caller].names
+            self.pool.stand(trunk, names)
             if any(self.line.excess(name) > leaving[name] for name in names):
                 leaving.update(names)
                 self.let_go(trunk, "over_limit")

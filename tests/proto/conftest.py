@@ -13,7 +13,7 @@ DIALOGUES = {
     for name in (
         *("native", "haproxy", "haproxy_ehlo", "haproxy_failures", "haproxy_shared"),
         *("tunnel", "caller", "dialler", "dialogue", "proxy", "caretaker"),
-        *("rest", "taking", "taints", "situations"),
+        *("rest", "taking", "taints", "situations", "reset"),
         *("line", "limits", "turns", "replace"),
     )
 }

@@ -366,6 +366,9 @@ class Crowd:
         assert all(trunk.caller in board.trunks for trunk in board.pool.resting)
         for trunk in board.pool.resting:
             assert trunk.caller.state in ("RESETTING", "RESTING"), trunk.caller.state
+        for name in line._limiters.keys() | board.pool.under.keys():
+            idle_there = [trunk for trunk in board.pool.resting if name in board.places[trunk.caller].names]
+            assert set(board.pool.under.get(name, ())) == set(idle_there)
         self.count()
 
     def count(self) -> None:

@@ -38,6 +38,7 @@ from gaproxy.proto.relay.states import (
     ORPHANED,
     QUITTING,
     REPLACING,
+    RESET,
     STARTTLS,
     SWALLOWING,
     TURNED_AWAY,
@@ -145,7 +146,7 @@ class Relay:
             self.near.ask(Pass(RSET))
             self.reset = SENT
         if self.reset == SENT:
-            self.owed.append(Owed("RSET", swallowed=True))
+            self.owed.append(Owed(RESET, swallowed=True))
         if not self.stock:
             self.near.ask(Say(self.offer.greeting))
         self.settle()
@@ -163,7 +164,7 @@ class Relay:
         """Send a command on, behind the RSET that ends what others began; its reply is owed."""
         if self.reset == UNSENT:
             self.reset = SENT
-            self.owed.append(Owed("RSET", swallowed=True))
+            self.owed.append(Owed(RESET, swallowed=True))
             self.near.ask(Pass(RSET))
         self.near.ask(Pass(owed.wire))
         self.owe(owed)

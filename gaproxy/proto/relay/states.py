@@ -59,7 +59,7 @@ QUITTING: its last word was heard, replies are owed. ORPHANED: it is gone, its m
 """
 
 NOTHING, MAIL, RCPT, DATA = "NOTHING", "MAIL", "RCPT", "DATA"
-CARRYING, END, OTHER, REPLACING, GONE = "CARRYING", "END", "OTHER", "REPLACING", "GONE"
+RESET, CARRYING, END, OTHER, REPLACING, GONE = "RESET", "CARRYING", "END", "OTHER", "REPLACING", "GONE"
 
 EARLY = "early"  # a reply that began before anything was asked for
 
@@ -68,7 +68,8 @@ UNASKED: Mapping[Word, str] = {421: "closing", ANY: "unasked"}
 OWING = (NOTHING, MAIL, RCPT, DATA, OTHER, REPLACING, GONE)  # behind DATA nothing is asked for until it is answered
 
 FAR: Mapping[str, State] = {
-    NOTHING: State((MAIL, RCPT, DATA, OTHER, REPLACING, GONE), UNASKED),
+    NOTHING: State((RESET, MAIL, RCPT, DATA, OTHER, REPLACING, GONE), UNASKED),
+    RESET: State(OWING, ANSWERS, "reset"),
     MAIL: State(OWING, ANSWERS, "mail", "RFC 5321 4.5.3.2.2"),
     RCPT: State(OWING, ANSWERS, "rcpt", "RFC 5321 4.5.3.2.3"),
     DATA: State((NOTHING, CARRYING, REPLACING, GONE), {354: "go_ahead", **ANSWERS}, "data", "RFC 5321 4.5.3.2.4"),
@@ -80,5 +81,6 @@ FAR: Mapping[str, State] = {
 }
 """The oldest thing that the remote owes; CARRYING: a body is on its way, and nothing is owed.
 
+RESET: the reply to the RSET that stands between others and this session, which is owed to us alone.
 REPLACING: it was lost before it answered anything, and another one is being dialled.
 """

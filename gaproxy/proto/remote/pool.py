@@ -5,6 +5,7 @@ Knows identities, limits and how long each has rested; does not know how one is 
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 from attrs import define, field, fields, frozen
 
@@ -16,6 +17,8 @@ FRESH_NS = 2 * SECOND  # who has rested no longer is taken without a question
 AGE_LEFT_NS = 5 * SECOND  # who takes one wants to do something with it, so none rests for its last seconds
 BANNED_NS = 60 * SECOND  # nothing rests at an address where bytes came that nobody had asked for
 BANNED_MOST = 10_000
+
+K = TypeVar("K")
 
 
 @frozen
@@ -68,7 +71,7 @@ class Trunk:
 
     `ready_at`: when it first was ready for MAIL (nanoseconds); `messages`: ends of data that it was sent, of
     `messages_most`, and `mails`: MAILs, of `mails_most` (None: no limit of its own); `rests_since`: None while somebody
-    uses it. `unfit`: why it may never rest.
+    uses it, and `limits`: those under which it rests. `unfit`: why it may never rest.
     """
 
     caller: Caller
@@ -81,18 +84,21 @@ class Trunk:
     messages: int = 0
     mails: int = 0
     rests_since: int | None = None
+    limits: tuple[str, ...] = ()
 
 
 @define
 class Pool:
     """Every connection at rest, of the longest rest first. `limits`: None where none may rest.
 
+    `at`: the same from one source to one place; `under`: the same under one of the operator's limits, by its name.
     `banned`: (address, port) → until when nothing rests there.
     """
 
     limits: Limits | None = None
     resting: dict[Trunk, None] = field(factory=dict)
     at: dict[tuple[str, str, int], dict[Trunk, None]] = field(factory=dict)
+    under: dict[str, dict[Trunk, None]] = field(factory=dict)
     banned: dict[Address, int] = field(factory=dict)
 
     def __len__(self) -> int:
@@ -121,12 +127,21 @@ class Pool:
             del self.banned[place]
         return place in self.banned
 
-    def put(self, trunk: Trunk, now: int) -> list[Trunk]:
-        """It rests from now on. Returns who must go for it."""
+    def put(self, trunk: Trunk, now: int, limits: tuple[str, ...] = ()) -> list[Trunk]:
+        """It rests from now on, under these limits. Returns who must go for it."""
         trunk.rests_since = now
         self.resting[trunk] = None
         self.at.setdefault(trunk.identity.place, {})[trunk] = None
+        self.stand(trunk, limits)
         return self.surplus([trunk.identity.place])
+
+    def stand(self, trunk: Trunk, limits: tuple[str, ...]) -> None:
+        """It rests under these limits, and under none that it rested under before."""
+        for name in trunk.limits:
+            drop(self.under, name, trunk)
+        trunk.limits = limits
+        for name in limits:
+            self.under.setdefault(name, {})[trunk] = None
 
     def surplus(self, places: Iterable[tuple[str, str, int]]) -> list[Trunk]:
         """Who must go, for there are too many: at each of these places, and of all, those that have rested longest."""
@@ -143,10 +158,8 @@ class Pool:
         """It rests no longer; whoever does not rest is passed over."""
         if trunk in self.resting:
             del self.resting[trunk]
-            place = trunk.identity.place
-            del self.at[place][trunk]
-            if not self.at[place]:
-                del self.at[place]
+            drop(self.at, trunk.identity.place, trunk)
+            self.stand(trunk, ())
 
     def find(self, wanted: Iterable[Identity], now: int) -> Trunk | None:
         """The least recently used of those that agree: of the fresh ones, else of all."""
@@ -172,6 +185,13 @@ class Pool:
             del self.banned[next(iter(self.banned))]
         self.banned[place] = now + BANNED_NS
         return [trunk for trunk in self.resting if trunk.identity.place[1:] == place]
+
+
+def drop(index: dict[K, dict[Trunk, None]], key: K, trunk: Trunk) -> None:
+    """Out of an index, of which no empty entry is left."""
+    del index[key][trunk]
+    if not index[key]:
+        del index[key]
 
 
 def reaches(count: int, most: int | None) -> bool:

@@ -60,6 +60,19 @@ def test_who_does_not_rest_is_passed_over_when_it_is_removed():
     assert len(pool) == 0
 
 
+def test_under_each_limit_the_longest_rest_comes_first_and_nothing_is_kept_of_who_has_gone():
+    pool = Pool(LIMITS)
+    first, second = trunk(), trunk()
+    pool.put(first, 0, ("five", "gmail.com"))
+    pool.put(second, 1, ("five",))
+    assert {name: list(those) for name, those in pool.under.items()} == {"five": [first, second], "gmail.com": [first]}
+    pool.stand(first, ("gmail.com",))
+    assert {name: list(those) for name, those in pool.under.items()} == {"five": [second], "gmail.com": [first]}
+    pool.remove(first)
+    pool.remove(second)
+    assert not pool.under and not pool.at
+
+
 def test_it_is_stale_after_more_than_two_seconds_of_rest():
     rested = trunk()
     assert not is_stale(rested, 100 * SECOND)

@@ -1,6 +1,5 @@
 """No place is lost, had twice, or free and nobody told: what the crowd of test_bookkeeping_model.py has shown.
 
-
 MTAs 1, 3, 5 came in; 2, 4 … are called.
 """
 
