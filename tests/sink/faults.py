@@ -21,7 +21,6 @@ OTHERS: Mapping[str, str] = {
     "-W RSET:1": "answers RSET after a second",
     "-n 1": "ends behind its first connection",
     "-n 10": "ends behind its tenth connection",
-    "-M 1": "ends behind its first message",
     "-M 10": "ends behind its tenth message",
     "-m 2": "serves two connections at a time",
     "-e": "knows no EHLO",
