@@ -206,14 +206,20 @@ class Relay:
 
     def settle(self) -> None:
         """Tell what can be told, and turn both sides to what now holds."""
-        while self.owed and (told := self.owed[0].reply) is not None:
-            self.owed_bytes -= len(self.owed.popleft().wire)
-            if told:
-                self.near.ask(Say(told))
+        while self.owed and (owed := self.owed[at := self.next_to_tell()]).reply is not None:
+            del self.owed[at]
+            self.owed_bytes -= len(owed.wire)
+            if owed.reply:
+                self.near.ask(Say(owed.reply))
         if self.turn_is_over and not self.owed and not self.lost:
             self.hand_on()
         self.far.settle()
         self.near.settle()
+
+    def next_to_tell(self) -> int:
+        """Which of what is owed is told next: a reply that is for us alone holds up none of ours behind it."""
+        first = self.owed[0]
+        return 1 if first.swallowed and first.reply is None and len(self.owed) > 1 else 0
 
     # Turns.
 

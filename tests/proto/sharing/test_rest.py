@@ -85,6 +85,17 @@ def test_whoever_takes_it_while_its_rset_is_under_way_checks_the_reply():
     talk.tell(Received(2, WAS_RESET + OK), Send(3, OK))
 
 
+def test_what_we_answer_ourselves_does_not_wait_for_the_reply_to_a_rset_of_ours():
+    talk = in_use()
+    talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(2, RSET))
+    talk.tell(Received(3, opening(9)), Send(3, shown(9, uses=2)))
+    talk.tell(Received(3, EHLO), Send(3, PIPELINING))
+    talk.tell(Received(3, MAIL + b"EXPN\r\nBDAT 1\r\n"), Send(2, MAIL + b"EXPN\r\n"))
+    talk.tell(Received(2, WAS_RESET + OK), Send(3, OK))
+    refused = b"502 5.5.1 gaproxy: not relayed\r\n"
+    talk.tell(Received(2, b"252 perhaps\r\n"), Send(3, b"252 perhaps\r\n" + refused))
+
+
 def test_a_remote_that_does_not_pipeline_answers_the_rset_before_it_hears_more():
     talk = in_use(offer=ONE_AT_A_TIME)
     talk.tell(Received(1, QUIT), Send(1, GOODBYE), Send(2, RSET))
