@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, cast
 
@@ -60,7 +61,8 @@ class End(asyncio.Protocol):
         what = self.under_way.popleft()
         out = None if self.other is None else self.other.transport
         if out is not None and not out.is_closing():
-            what(out)
+            with suppress(OSError):  # the far side reset it, and the loop does not know yet
+                what(out)
 
 
 class NearEnd(End):
