@@ -142,11 +142,10 @@ class Relay:
 
     def begin(self) -> None:
         """The remote's greeting is the greeting shown. A RSET that is still to be said goes ahead where it must."""
-        if self.reset == UNSENT and not self.offer.has("PIPELINING"):
-            self.near.ask(Pass(RSET))
-            self.reset = SENT
         if self.reset == SENT:
-            self.owed.append(Owed(RESET, swallowed=True))
+            self.await_reset()
+        elif self.reset == UNSENT and not self.offer.has("PIPELINING"):
+            self.say_reset()
         if not self.stock:
             self.near.ask(Say(self.offer.greeting))
         self.settle()
@@ -160,12 +159,19 @@ class Relay:
 
     # Commands that go on, and replies in the order in which they are owed.
 
+    def say_reset(self) -> None:
+        """The RSET that ends what others began."""
+        self.near.ask(Pass(RSET))
+        self.reset = SENT
+        self.await_reset()
+
+    def await_reset(self) -> None:
+        self.owed.append(Owed(RESET, swallowed=True))
+
     def forward(self, owed: Owed) -> None:
-        """Send a command on, behind the RSET that ends what others began; its reply is owed."""
+        """Send a command on, behind the RSET if that was not said yet; its reply is owed."""
         if self.reset == UNSENT:
-            self.reset = SENT
-            self.owed.append(Owed(RESET, swallowed=True))
-            self.near.ask(Pass(RSET))
+            self.say_reset()
         self.near.ask(Pass(owed.wire))
         self.owe(owed)
 
@@ -233,16 +239,9 @@ class Relay:
         return self.contended and self.mails_per_turn is not None and self.mails >= self.mails_per_turn
 
     def end_turn(self) -> None:
-        """This MAIL, and every command until QUIT, is 421. The remote goes to others once it has said what it owes."""
+        """Every command until QUIT is 421. The remote goes to others once it has said what it owes (`settle`)."""
         self.turn_is_over = True
         self.away = reply(421, f"4.3.2 gaproxy: turn over, others wait [{self.name}]")
-        self.owe(Owed("", reply=self.away))
-
-    def give_way(self) -> None:
-        """The same, of an MTA that says nothing: its next command will hear it."""
-        self.turn_is_over = True
-        self.away = reply(421, f"4.3.2 gaproxy: turn over, others wait [{self.name}]")
-        self.settle()
 
     def hand_on(self) -> None:
         """The remote goes, in good order; the MTA stays until its QUIT."""

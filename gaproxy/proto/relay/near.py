@@ -64,6 +64,7 @@ class Near(Session):
         """Whoever has had a turn while others wait begins no other."""
         if self.relay.has_had_turn():
             self.relay.end_turn()
+            self.relay.owe(Owed("", reply=self.relay.away))
         else:
             self.forward(command)
 
@@ -238,7 +239,8 @@ class Near(Session):
         A stock one that had nothing to say while the house closes is told why.
         """
         if self.state in (DUE, UNBEGUN):
-            self.relay.give_way()
+            self.relay.end_turn()
+            self.relay.settle()
             return
         if self.state == LOOKALIKE:
             self.ask(Say(smuggling(self.lookalike_at)))
