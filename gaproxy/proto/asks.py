@@ -12,6 +12,14 @@ from gaproxy.proto.smtp.extensions import Offer
 
 Address = tuple[str, int]
 
+MTA, OPAQUE = "mta", "opaque"
+"""Of a request's `tls`: it is the MTA that speaks TLS with the remote, or whatever it likes."""
+
+CLEAN, SENT, UNSENT = "clean", "sent", "unsent"
+"""What became of the RSET that stands between former sessions on a connection and the next one: it was answered, or not
+needed; its reply is still to come; it is still to be said.
+"""
+
 
 def spell_place(address: str, port: int) -> str:
     """`address:port`, an IPv6 address in brackets."""

@@ -135,7 +135,7 @@ class Switchboard(Turnstile):
             if session in self.places and (isinstance(asker, Dialler) or ask.outcome.again_plain):
                 self.places[asker] = self.places.pop(session)  # it tries another way, and need not wait for it
             if isinstance(session, Caller) and session.state == PARTING and self.has_limits(asker):
-                self.seating.tell(session, session.make_way)
+                self.seating.tell(session, session.go)  # its place is another dial's: nobody waits for its 221
             after_ms = (self.seating.now - seat.since) // 1_000_000
             self.seating.tell(asker, asker.failed, evolve(ask.outcome, after_ms=after_ms))
         elif isinstance(ask.outcome, Opened) and ask.outcome.shown:
@@ -326,8 +326,7 @@ class Switchboard(Turnstile):
         far, caller = self.far_of(session, seat), asked_by(seat.lent, Caller)
         assert caller.outcome is not None
         sources, to = (caller.outcome.source[0],), (caller.destination,)
-        asked, fallback = self.requests[caller], caller.fallback
-        request = evolve(asked, sources=sources, to=to, reuse="new", wait_ms=0, fallback=fallback)
+        request = evolve(self.requests[caller], sources=sources, to=to, reuse="new", wait_ms=0)
         self.places[far] = self.places.pop(caller)
         self.begin(far, self.seating.seats[far], request)
 

@@ -10,6 +10,8 @@ from ipaddress import ip_address
 from typing import ClassVar
 
 from gaproxy.proto.asks import (
+    MTA,
+    OPAQUE,
     CallOff,
     Declined,
     Destination,
@@ -38,7 +40,6 @@ PRELUDE, HEALTH, DIALLING, GREETED = "PRELUDE", "HEALTH", "DIALLING", "GREETED"
 SHOWN, INTRODUCING, ASKING, LENT, LEFT = "SHOWN", "INTRODUCING", "ASKING", "LENT", "LEFT"
 
 DIRECTIVE = "listen_proxy_protocol"
-OPAQUE, MTA = "opaque", "mta"
 IMPLICIT_TLS = {465: "port 465 is TLS from its first byte (RFC 8314), and this door relays SMTP"}
 
 CODES: Mapping[str, str] = {

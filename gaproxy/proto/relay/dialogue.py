@@ -11,6 +11,9 @@ from typing import Protocol
 from attrs import frozen
 
 from gaproxy.proto.asks import (
+    CLEAN,
+    SENT,
+    UNSENT,
     Ask,
     CallOff,
     Drop,
@@ -45,8 +48,6 @@ from gaproxy.proto.relay.states import (
 )
 from gaproxy.proto.smtp.extensions import Offer
 from gaproxy.proto.smtp.replies import reply
-
-CLEAN, SENT, UNSENT = "clean", "sent", "unsent"
 
 
 class Side(Protocol):
@@ -83,9 +84,8 @@ class Terms:
 
     `stock`: the MTA was greeted by its door, and does not wait for an answer to hear that the remote is lost.
     `starttls`: its own STARTTLS may pass. `reused`: the remote has carried others before, whose `carried` MAILs are
-    taken off what it takes. `reset`: what became of the RSET that stands between them and us: `clean` (answered, or not
-    needed), `sent` (its reply is owed), `unsent` (it goes out with the first command). `mails_per_turn`: so many MAILs
-    and the connection is handed on while others wait; None: never. `security`: of TLS that is ours.
+    taken off what it takes. `reset`: what became of the RSET between them and us. `mails_per_turn`: so many MAILs and
+    the connection is handed on while others wait; None: never. `security`: of TLS that is ours.
     """
 
     stock: bool = False

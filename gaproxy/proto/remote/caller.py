@@ -7,7 +7,24 @@ comes next, or a body.
 from collections.abc import Mapping
 from typing import ClassVar
 
-from gaproxy.proto.asks import Address, Declined, Dial, Failed, Leave, Opened, Retire, Say, Secure, Security, Tell
+from gaproxy.proto.asks import (
+    CLEAN,
+    MTA,
+    OPAQUE,
+    SENT,
+    UNSENT,
+    Address,
+    Declined,
+    Dial,
+    Failed,
+    Leave,
+    Opened,
+    Retire,
+    Say,
+    Secure,
+    Security,
+    Tell,
+)
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.remote.names import acceptable_name
 from gaproxy.proto.session import ANY, AT_ONCE, Cut, Session, State, Word
@@ -24,18 +41,15 @@ NOT_IMPLEMENTED = (500, 502, 504)
 MUST = ("encrypt", "verify")
 AT_REST: Mapping[Word, str] = {421: "closing", ANY: "unsolicited"}
 WAS_RESET: Mapping[Word, str] = {250: "was_reset", 421: "closing", ANY: "not_reset"}
-ANSWERED: Mapping[Word, str] = {250: "answered", 421: "closing", ANY: "not_reset"}
 ASKED = (EHLO, HELO, STARTTLS)
 BETWEEN = (RESETTING, RESTING, PROBING)
-CLEAN, SENT, UNSENT = "clean", "sent", "unsent"
-MTA, OPAQUE = "mta", "opaque"  # it is the MTA that speaks TLS, or whatever it likes
 
 
 class Caller(Session):
     """The conversation with one remote, from the dial until it is lent; and whenever it is given back.
 
-    `owes_reset`: whether a RSET stands between former sessions and the next one: `clean` (it was answered, or there was
-    none), `sent` (its reply is still to come), `unsent`. `taint`: what was odd about a reply, so that nobody shares it.
+    `owes_reset`: what became of the RSET between former sessions and the next one. `taint`: what was odd about a reply,
+    so that nobody shares it.
     """
 
     STATES: ClassVar[Mapping[str, State]] = {
@@ -52,7 +66,7 @@ class Caller(Session):
         FREED: State((READY, RESETTING, PARTING)),  # until all that came in the same segment has been heard
         RESETTING: State((READY, RESTING, PARTING, GONE), WAS_RESET, "reset"),
         RESTING: State((READY, PROBING, PARTING, GONE), AT_REST, "rest"),
-        PROBING: State((READY, GONE), ANSWERED, "reset"),
+        PROBING: State((READY, GONE), WAS_RESET, "reset"),
         PARTING: State((GONE,), {ANY: "parted"}, "quit", "RFC 5321 4.1.1.10"),
         GONE: State(),
     }
@@ -231,8 +245,11 @@ class Caller(Session):
         self.ask(Say(b"RSET\r\n"))
 
     def was_reset(self, reply: Reply) -> None:
+        """The reply to the RSET before it rests, or to the one that asks whether it still stands."""
         if self.taint:
             self.retire(self.taint)
+        elif self.state == PROBING:
+            self.taken()
         else:
             self.become(RESTING)
             self.owes_reset = CLEAN
@@ -245,12 +262,6 @@ class Caller(Session):
         if probe and self.state == RESTING:
             self.become(PROBING)
             self.ask(Say(b"RSET\r\n"))
-        else:
-            self.taken()
-
-    def answered(self, reply: Reply) -> None:
-        if self.taint:
-            self.retire(self.taint)
         else:
             self.taken()
 
@@ -280,8 +291,7 @@ class Caller(Session):
         self.ask(Retire(reason))
         if self.state == PROBING:
             self.ask(Tell(Failed(reason, "it no longer answers as it should")))
-        self.become(GONE)
-        self.ask(Leave())
+        self.go()
 
     # The end.
 
@@ -290,14 +300,13 @@ class Caller(Session):
         self.become(PARTING)
         self.ask(Say(b"QUIT\r\n"))
 
-    def make_way(self) -> None:
-        """Whoever asked goes on with my place: nobody waits for the answer to my QUIT."""
+    def go(self) -> None:
+        """Without another word, and without waiting for one."""
         self.become(GONE)
         self.ask(Leave())
 
     def parted(self, reply: Reply) -> None:
-        self.become(GONE)
-        self.ask(Leave())
+        self.go()
 
     def fail(
         self, kind: str, text: str, reply: Reply | None = None, again_plain: bool = False, wire: bytes = b""
@@ -308,8 +317,7 @@ class Caller(Session):
         if reply and reply.code != 421:
             self.part()
         else:
-            self.become(GONE)
-            self.ask(Leave())
+            self.go()
 
     def ended(self) -> None:
         self.lost("closed")
@@ -337,8 +345,7 @@ class Caller(Session):
     def break_off(self, text: str, kind: str | None = None, again_plain: bool = False) -> None:
         """Go without another word; behind QUIT nobody asks why."""
         if self.state == PARTING:
-            self.become(GONE)
-            self.ask(Leave())
+            self.go()
         else:
             self.fail(kind or FAILING[self.state], text, again_plain=again_plain)
 
