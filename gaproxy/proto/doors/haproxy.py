@@ -290,7 +290,7 @@ class HaproxyDoor(Session):
         if self.remote[0]:
             told |= {"source": self.source[0], "remote": spell_place(*self.remote)}
         told |= {"reply": failed.reply or "", "text": failed.text}
-        self.ask(Mention("smtp_failed", {name: value for name, value in told.items() if value}))
+        self.ask(Mention("smtp_failed", told))
 
     # The log.
 
@@ -330,11 +330,15 @@ class HaproxyDoor(Session):
         self.ask(Leave())
 
     def let_go(self, reason: str) -> None:
-        """The MTA goes, or is sent, before it said EHLO: a remote that was called for it hears QUIT."""
-        if self.state == GREETED:
-            self.ask(Part())
+        """The MTA goes, or is sent, before it said EHLO."""
+        self.part_from_remote()
         if self.state in (GREETED, SHOWN):
             self.mention_end(reason)
+
+    def part_from_remote(self) -> None:
+        """A remote that was called, and has greeted, hears QUIT; one that was only shown is nobody's."""
+        if self.state == GREETED:
+            self.ask(Part())
 
     def drain(self) -> None:
         """Who has not begun is told at once; a header that is still to come is heard, and told the same."""
@@ -342,8 +346,7 @@ class HaproxyDoor(Session):
         if self.state == HEALTH:
             self.leave()
         elif self.state in (GREETED, SHOWN):
-            if self.state == GREETED:
-                self.ask(Part())
+            self.part_from_remote()
             self.fail(SHUTTING_DOWN)
         elif self.state in (DIALLING, INTRODUCING, ASKING):
             self.ask(CallOff())

@@ -117,7 +117,7 @@ class Pool:
             return "messages"
         if reaches(trunk.mails, trunk.mails_most):
             return "mailmax"
-        if self.limits.max_age_ns - (now - trunk.ready_at) < AGE_LEFT_NS:
+        if is_too_old(trunk, self.limits, now):
             return "max_age"
         return "banned" if self.is_banned(trunk.identity.place[1:], now) else None
 
@@ -175,7 +175,7 @@ class Pool:
         """Those of the same place that are young enough."""
         if self.limits is not None:
             for trunk in self.at.get(wanted.place, ()):
-                if self.limits.max_age_ns - (now - trunk.ready_at) >= AGE_LEFT_NS:
+                if not is_too_old(trunk, self.limits, now):
                     yield trunk
 
     def ban(self, place: Address, now: int) -> list[Trunk]:
@@ -197,6 +197,11 @@ def drop(index: dict[K, dict[Trunk, None]], key: K, trunk: Trunk) -> None:
 def reaches(count: int, most: int | None) -> bool:
     """Whether there have been as many as there may be."""
     return most is not None and count >= most
+
+
+def is_too_old(trunk: Trunk, limits: Limits, now: int) -> bool:
+    """Whether it has too little of its time left to be of use to anybody."""
+    return limits.max_age_ns - (now - trunk.ready_at) < AGE_LEFT_NS
 
 
 def is_stale(trunk: Trunk, now: int) -> bool:
