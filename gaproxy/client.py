@@ -16,6 +16,7 @@ from gaproxy.proto.asks import Tried
 from gaproxy.proto.doors.credentials import PLAIN_BINDING, certificate_binding, mta_proof, proxy_proof
 from gaproxy.proto.doors.native_words import ID_MAX, Line, cut_line, integer, parse_line, render
 from gaproxy.proto.errors import LocalProtocolError, RemoteProtocolError
+from gaproxy.proto.smtp.commands import spell_message
 from gaproxy.proto.smtp.replies import Reply, cut_reply
 
 VERSION = 1
@@ -195,9 +196,7 @@ class Client:
         self._may_speak()
         refuse_bare_ends(data)
         self._owed.append(False)
-        ending = b".\r\n" if data.endswith(b"\r\n") or not data else b"\r\n.\r\n"
-        first_dot = b"." if data.startswith(b".") else b""
-        return first_dot + data.replace(b"\r\n.", b"\r\n..") + ending
+        return spell_message(data)
 
     def detach(self) -> bytes:
         """The line is somebody else's from now on, who closes it. What was read of it already is returned."""

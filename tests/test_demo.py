@@ -26,7 +26,7 @@ from gaproxy.cli.demo import (
     tell,
     with_proxy,
 )
-from gaproxy.peers.mta import Outcome
+from gaproxy.peers.errand import Outcome
 from gaproxy.peers.mx import Arrival
 from gaproxy.proto.actions import Exit
 from gaproxy.proto.events import Elapsed, Prepared, Signalled

@@ -20,7 +20,8 @@ from attrs import frozen
 
 from gaproxy.client import Client
 from gaproxy.peers.direct import Direct
-from gaproxy.peers.mta import Letter, Mta, Outcome
+from gaproxy.peers.errand import Letter, Outcome
+from gaproxy.peers.mta import Mta
 from gaproxy.peers.mx import Arrival, Mx
 from gaproxy.peers.stage import Stage
 from gaproxy.peers.tally import tally

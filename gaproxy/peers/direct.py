@@ -6,24 +6,13 @@ Knows what became of each message, as one with a proxy does. Does not know how t
 from collections import deque
 from collections.abc import Iterable
 
-from gaproxy.peers.mta import (
-    DELIVERED,
-    END_OF_DATA,
-    LOST,
-    QUIT,
-    REFUSED,
-    UNKNOWN,
-    Letter,
-    Outcome,
-    Step,
-    steps,
-    take_together,
-)
+from gaproxy.peers.errand import END_OF_DATA, QUIT, Errand, Letter, Outcome, Step, steps
 from gaproxy.proto import actions, events
 from gaproxy.proto.actions import Action
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.events import Address
-from gaproxy.proto.smtp.replies import Reply, cut_reply, words
+from gaproxy.proto.smtp.commands import spell_message
+from gaproxy.proto.smtp.replies import Reply, cut_reply
 
 STARTTLS = "STARTTLS"
 
@@ -34,15 +23,11 @@ def steps_under_tls(letter: Letter) -> list[Step]:
     return [greeting, ehlo, Step(STARTTLS, b"STARTTLS", 220), ehlo, *rest]
 
 
-def double_dots(data: bytes) -> bytes:
-    """A message as it goes out: dots doubled, the end behind it (RFC 5321 4.5.2)."""
-    return (b"\r\n" + data).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
-
-
 class Direct:
     """The machine. `outcomes`: one for each message that it is done with; `done`: with all of them."""
 
     next_deadline: int | None = None
+    errand: Errand  # the one under way, or the last one
 
     def __init__(self, remote: Address, letters: Iterable[Letter]) -> None:
         self.remote = remote
@@ -50,10 +35,6 @@ class Direct:
         self.outcomes: list[Outcome] = []
         self.done = False
         self.calls = 0
-        self.letter: Letter | None = None  # the one under way
-        self.ahead: deque[Step] = deque()
-        self.asked: deque[Step] = deque()  # whose replies are owed
-        self.told: Outcome | None = None
         self.unheard = bytearray()
 
     def step(self, now: int, event: events.Event) -> list[Action]:
@@ -69,10 +50,9 @@ class Direct:
             case events.SecureFailed() | events.Ended():
                 return self.hang_up()
             case events.ConnectFailed():
-                return self.settle(LOST, f"{event.kind}: {event.text}")
+                return self.settle(f"{event.kind}: {event.text}")
             case events.Closed():
-                behind_dot = any(step.name == END_OF_DATA for step in self.asked)
-                return self.settle(UNKNOWN if behind_dot else LOST, f"the remote is gone: {event.kind}")
+                return self.settle(f"the remote is gone: {event.kind}")
         return []
 
     def next_letter(self) -> list[Action]:
@@ -80,9 +60,8 @@ class Direct:
         if not self.queue:
             self.done = True
             return []
-        letter = self.letter = self.queue.popleft()
-        self.ahead = deque(steps_under_tls(letter))
-        self.asked = take_together(self.ahead)
+        letter = self.queue.popleft()
+        self.errand = Errand(letter, steps_under_tls(letter))
         self.calls += 2
         return [actions.Connect(self.calls, letter.source, self.remote)]
 
@@ -90,7 +69,7 @@ class Direct:
         """Hear every reply that is whole."""
         orders: list[Action] = []
         try:
-            while self.asked and (cut := cut_reply(self.unheard)) is not None:
+            while self.errand.asked and (cut := cut_reply(self.unheard)) is not None:
                 reply, size = cut
                 del self.unheard[:size]
                 orders += self.replied(reply)
@@ -99,33 +78,27 @@ class Direct:
         return orders
 
     def replied(self, reply: Reply) -> list[Action]:
-        """Go on with the session; behind a reply that does not let it go on, or the last one, it ends."""
-        assert self.letter is not None
-        asked = self.asked.popleft()
+        """Go on with the session, and hang up behind its QUIT."""
+        errand = self.errand
+        asked = errand.hear(reply)
         if asked.name == QUIT:
             return self.hang_up()
-        if reply.code // 100 != asked.code // 100:
-            self.told = self.told or Outcome(self.letter.message_id, REFUSED, f"{asked.name}: {words(reply)}")
-        elif not self.ahead:
-            self.told = Outcome(self.letter.message_id, DELIVERED, words(reply))
-        if self.asked:
+        if errand.asked:
             return []
-        if asked.name == STARTTLS and self.told is None:
+        if asked.name == STARTTLS and errand.told is None:
             return [actions.Secure(self.calls)]
         return self.go_on()
 
     def go_on(self) -> list[Action]:
-        self.asked = take_together(self.ahead) if self.told is None else deque([Step(QUIT, b"QUIT", 221)])
-        said = (double_dots(one.said) if one.name == END_OF_DATA else one.said + b"\r\n" for one in self.asked)
-        return [actions.Send(self.calls, b"".join(said))]
+        said = self.errand.go_on()
+        spelt = (spell_message(one.said) if one.name == END_OF_DATA else one.said + b"\r\n" for one in said)
+        return [actions.Send(self.calls, b"".join(spelt))]
 
     def hang_up(self) -> list[Action]:
         return [actions.Close(self.calls)]
 
-    def settle(self, kind: str, text: str) -> list[Action]:
+    def settle(self, why: str) -> list[Action]:
         """The connection is gone, and this letter is done with."""
-        assert self.letter is not None
-        self.outcomes.append(self.told or Outcome(self.letter.message_id, kind, text))
-        self.letter = self.told = None
+        self.outcomes.append(self.errand.break_off(why))
         self.unheard.clear()
         return self.next_letter()

@@ -7,93 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import field, frozen
-
 from gaproxy import client
+from gaproxy.peers.errand import END_OF_DATA, FAILED, QUIT, UNSENT, Errand, Letter, Outcome, Step, steps
 from gaproxy.proto import actions, events
 from gaproxy.proto.actions import Action
 from gaproxy.proto.errors import RemoteProtocolError
 from gaproxy.proto.events import Address
-from gaproxy.proto.smtp.replies import words
 
 PROXY = 2  # the id of our one connection: whom we called is even
-
-DELIVERED, REFUSED, FAILED, LOST, UNKNOWN, UNSENT = "delivered", "refused", "failed", "lost", "unknown", "unsent"
-END_OF_DATA, QUIT = "end of data", "QUIT"
-
-
-@frozen
-class Letter:
-    """A message and its way: from which address of the proxy, to which remotes (`address:port` each), under which TLS.
-
-    `data`: the message, every line of it ended by CRLF, no dot doubled. `wait_ms`: how long it waits for a free
-    connection.
-    """
-
-    message_id: str
-    source: str
-    to: tuple[str, ...]
-    helo: str
-    tls: str
-    sender: bytes
-    recipients: tuple[bytes, ...]
-    data: bytes = field(repr=False)
-    wait_ms: int = 0
-
-
-@frozen
-class Outcome:
-    """What became of a message, and in whose words.
-
-    Kinds: `delivered`, `refused` (by the remote), `failed` (no remote), `lost` (the connection, before the final dot),
-    `unknown` (the same, behind it), `unsent`.
-    """
-
-    message_id: str
-    kind: str
-    text: str
-
-
-@frozen
-class Step:
-    """One thing to say in a session, and the code of the reply that lets it go on (or one of its hundred).
-
-    `with_next`: what comes next is said without waiting for that reply (RFC 2920).
-    """
-
-    name: str
-    said: bytes
-    code: int
-    with_next: bool = False
-
-
-def steps(letter: Letter) -> list[Step]:
-    """A session with one message, but for its QUIT."""
-    return [
-        Step("greeting", b"", 220),
-        Step("EHLO", b"EHLO " + letter.helo.encode("ascii"), 250),
-        *envelope(letter),
-        Step("DATA", b"DATA", 354),
-        Step(END_OF_DATA, letter.data, 250),
-    ]
-
-
-def envelope(letter: Letter) -> list[Step]:
-    """From whom and to whom, all in one piece."""
-    *before, last = letter.recipients
-    return [
-        Step("MAIL", b"MAIL FROM:<%b>" % letter.sender, 250, with_next=True),
-        *(Step("RCPT", b"RCPT TO:<%b>" % one, 250, with_next=True) for one in before),
-        Step("RCPT", b"RCPT TO:<%b>" % last, 250),
-    ]
-
-
-def take_together(ahead: deque[Step]) -> deque[Step]:
-    """The next things to say, as many as go without waiting for a reply."""
-    taken = deque([ahead.popleft()])
-    while taken[-1].with_next:
-        taken.append(ahead.popleft())
-    return taken
 
 
 class Mta:
@@ -112,15 +33,12 @@ class Mta:
         self.queue = deque(letters)
         self.outcomes: list[Outcome] = []
         self.done = False
-        self.letter: Letter | None = None  # the one under way
-        self.ahead: deque[Step] = deque()
-        self.asked: deque[Step] = deque()  # whose replies are owed
-        self.told: Outcome | None = None  # known before its session has ended
+        self.errand: Errand | None = None  # the one under way
         self.hears: Mapping[type, Callable[[Any], list[Action]]] = {
             client.Challenged: lambda event: self.say(event.answer),
             client.Welcomed: lambda event: self.next_letter(),
-            client.Ready: self.ready,
-            client.Failed: lambda event: self.settle(FAILED, f"{event.kind}: {event.text}"),
+            client.Ready: lambda event: [],  # the remote's greeting comes first
+            client.Failed: lambda event: self.settle(self.on_errand.outcome(FAILED, f"{event.kind}: {event.text}")),
             client.Replied: self.replied,
             client.Ponged: lambda event: [],
             client.GoneAway: lambda event: self.leave(f"the proxy goes away: {event.reason}"),
@@ -167,43 +85,34 @@ class Mta:
         """Ask for a remote for the next letter, or leave."""
         if not self.queue:
             return self.leave("nothing is left to send")
-        letter = self.letter = self.queue.popleft()
+        letter = self.queue.popleft()
+        self.errand = Errand(letter, steps(letter))
         asked: client.OpenWords = {"source": letter.source, "to": letter.to, "helo": letter.helo, "tls": letter.tls}
         if letter.wait_ms:
             asked["wait_ms"] = letter.wait_ms
         return self.say(self.native.open(**asked))
 
-    def ready(self, event: client.Ready) -> list[Action]:
-        """A remote is there: its greeting comes first."""
-        assert self.letter is not None
-        self.ahead = deque(steps(self.letter))
-        self.asked = take_together(self.ahead)
-        return []
+    @property
+    def on_errand(self) -> Errand:
+        """The one under way; whoever hears of it knows that there is one."""
+        assert self.errand is not None
+        return self.errand
 
     def replied(self, event: client.Replied) -> list[Action]:
-        """Go on with the session; behind a reply that does not let it go on, or the last one, it ends."""
-        asked, reply = self.asked.popleft(), event.reply
-        assert self.letter is not None
-        if asked.name == QUIT:
-            assert self.told is not None
-            return self.settle(self.told.kind, self.told.text)
-        if reply.code // 100 != asked.code // 100:
-            self.told = self.told or Outcome(self.letter.message_id, REFUSED, f"{asked.name}: {words(reply)}")
-        elif not self.ahead:
-            self.told = Outcome(self.letter.message_id, DELIVERED, words(reply))
-        if self.asked:
-            return []
-        self.asked = take_together(self.ahead) if self.told is None else deque([Step(QUIT, b"QUIT", 221)])
-        return self.say(b"".join(map(self.spell, self.asked)))
+        """Go on with the session; behind its QUIT comes the next letter."""
+        errand = self.on_errand
+        if errand.hear(event.reply).name == QUIT:
+            assert errand.told is not None
+            return self.settle(errand.told)
+        return [] if errand.asked else self.say(b"".join(map(self.spell, errand.go_on())))
 
     def spell(self, step: Step) -> bytes:
         return self.native.say_body(step.said) if step.name == END_OF_DATA else self.native.say(step.said)
 
-    def settle(self, kind: str, text: str) -> list[Action]:
+    def settle(self, outcome: Outcome) -> list[Action]:
         """This letter is done with."""
-        assert self.letter is not None
-        self.outcomes.append(Outcome(self.letter.message_id, kind, text))
-        self.letter = self.told = None
+        self.outcomes.append(outcome)
+        self.errand = None
         return self.next_letter()
 
     # The end.
@@ -214,12 +123,9 @@ class Mta:
 
     def give_up(self, why: str) -> None:
         """Nothing more is sent: say of each letter that is left what we know."""
-        if self.told is not None:
-            self.outcomes.append(self.told)
-        elif self.letter is not None:
-            behind_dot = any(step.name == END_OF_DATA for step in self.asked)
-            self.outcomes.append(Outcome(self.letter.message_id, UNKNOWN if behind_dot else LOST, why))
+        if self.errand is not None:
+            self.outcomes.append(self.errand.break_off(why))
         self.outcomes += [Outcome(letter.message_id, UNSENT, why) for letter in self.queue]
-        self.letter = None
+        self.errand = None
         self.queue.clear()
         self.done = True

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from attrs import frozen
 
-from gaproxy.peers.mta import DELIVERED, Letter, Outcome
+from gaproxy.peers.errand import DELIVERED, Letter, Outcome
 from gaproxy.peers.mx import Arrival
 
 

@@ -17,7 +17,8 @@ import trustme
 from tools.real import HELO, PORT, SECRET, SOURCES, WAIT_S, RealProxy, fresh_address
 
 from gaproxy.client import Client
-from gaproxy.peers.mta import PROXY, Letter, Mta
+from gaproxy.peers.errand import Letter
+from gaproxy.peers.mta import PROXY, Mta
 from gaproxy.peers.mx import Mx
 from gaproxy.proto import actions, events
 from gaproxy.proto.wire.tls import proxy_context
@@ -124,7 +125,7 @@ def proved(proxy: RealProxy, letters: Iterable[Letter], tls: bool = False) -> Se
     if isinstance(sock, ssl.SSLSocket):
         shown = sha256(sock.getpeercert(binary_form=True) or b"").hexdigest()
         hand.hear(events.Secured(PROXY, "", "", shown, (), False))
-    while mta.letter is None:  # few strangers are read at a time, so each is through before the next one calls
+    while mta.errand is None:  # few strangers are read at a time, so each is through before the next one calls
         assert not mta.done, mta.outcomes
         turn([hand])
     return hand

@@ -15,7 +15,7 @@ from load import watch
 from load.hands import Remote, Sender, letter, play, proved
 from tools.real import WAIT_S, Mta, RealProxy
 
-from gaproxy.peers.mta import Letter
+from gaproxy.peers.errand import Letter
 from gaproxy.peers.mx import Arrival
 from gaproxy.peers.tally import tally
 

@@ -15,7 +15,7 @@ from load.watch import undisturbed_s
 from tools.real import PORT, RealProxy
 from tools.real import Remote as Place
 
-from gaproxy.peers.mta import Letter
+from gaproxy.peers.errand import Letter
 from gaproxy.peers.mx import Mx
 from gaproxy.proto import actions, events
 

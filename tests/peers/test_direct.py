@@ -3,8 +3,8 @@
 import pytest
 from tools.every_split import every_split
 
-from gaproxy.peers.direct import Direct, double_dots
-from gaproxy.peers.mta import Letter, Outcome
+from gaproxy.peers.direct import Direct
+from gaproxy.peers.errand import Letter, Outcome
 from gaproxy.proto.actions import Close, Connect, Secure, Send
 from gaproxy.proto.events import Closed, Connected, ConnectFailed, Elapsed, Received, Secured, SecureFailed, Signalled
 
@@ -104,7 +104,3 @@ def test_without_a_remote_the_next_letter_goes():
     talk = Talk(letters=2)
     talk.tell(ConnectFailed(2, "refused", "no"), Connect(4, "192.0.2.2", REMOTE))
     assert talk.mta.outcomes == [Outcome("1@a", "lost", "refused: no")]
-
-
-def test_dots_are_doubled_at_the_beginning_of_lines_only():
-    assert double_dots(b".a\r\n.\r\nb.\r\n") == b"..a\r\n..\r\nb.\r\n.\r\n"

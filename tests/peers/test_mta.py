@@ -4,7 +4,8 @@ import pytest
 from tools.every_split import every_split
 
 from gaproxy.client import Client
-from gaproxy.peers.mta import Letter, Mta, Outcome
+from gaproxy.peers.errand import Letter, Outcome
+from gaproxy.peers.mta import Mta
 from gaproxy.proto.actions import Close, Connect, Secure, Send
 from gaproxy.proto.doors.credentials import certificate_binding, mta_proof, proxy_proof
 from gaproxy.proto.events import (

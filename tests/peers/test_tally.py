@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 from attrs import evolve
 
-from gaproxy.peers.mta import Letter, Outcome
+from gaproxy.peers.errand import Letter, Outcome
 from gaproxy.peers.mx import Arrival
 from gaproxy.peers.tally import Tally, tally
 

@@ -70,3 +70,10 @@ def _named(wire: bytes) -> Command:
 def treatment(verb: str) -> str:
     """How a relay treats this verb: `pass`, `greet`, `quit`, `starttls`, or `refuse` for all that the table lacks."""
     return TREATMENT.get(verb, "refuse")
+
+
+def spell_message(data: bytes) -> bytes:
+    """A message as it goes out behind DATA: its dots doubled, its end behind it (RFC 5321 4.5.2)."""
+    ending = b".\r\n" if data.endswith(b"\r\n") or not data else b"\r\n.\r\n"
+    first_dot = b"." if data.startswith(b".") else b""
+    return first_dot + data.replace(b"\r\n.", b"\r\n..") + ending

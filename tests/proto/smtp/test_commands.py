@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tools.every_split import every_split
 
 from gaproxy.proto.errors import RemoteProtocolError
-from gaproxy.proto.smtp.commands import TREATMENT, Command, cut_command, treatment
+from gaproxy.proto.smtp.commands import TREATMENT, Command, cut_command, spell_message, treatment
 
 # line, verb, argument
 NAMED = [
@@ -256,3 +256,15 @@ def test_the_table_of_verbs_is_the_whole_of_what_is_relayed_or_answered():
 )
 def test_a_verb_outside_the_table_is_refused(verb):
     assert treatment(verb) == "refuse"
+
+
+@pytest.mark.parametrize(
+    ("message", "spelt"),
+    [
+        (b".a\r\n.\r\nb.\r\n", b"..a\r\n..\r\nb.\r\n.\r\n"),
+        (b"no end", b"no end\r\n.\r\n"),
+        (b"", b".\r\n"),
+    ],
+)
+def test_a_message_goes_out_with_its_dots_doubled_at_the_beginning_of_lines_only(message, spelt):
+    assert spell_message(message) == spelt
