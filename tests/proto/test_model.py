@@ -10,12 +10,12 @@ from functools import partial
 from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
+from tools import edge
 from tools.talk import EHLO, QUIT, opening, with_mta
 
 from gaproxy.proto import actions, events
 from gaproxy.proto.actions import Action
 from gaproxy.proto.events import Event
-from gaproxy.proto.patience import SECOND
 
 MTAS = {1: "127.0.0.2", 3: "127.0.0.3"}
 """Each MTA, and the source address that tells its remotes from all others."""
@@ -37,16 +37,10 @@ WAITS_S = (1, 5, 60, 301, 601)
 
 
 @define
-class Link:
+class Link(edge.Link):
     """One connection as the edge has it, and the MTA for which it is there."""
 
-    id: int
-    mta: int
-    dialling: bool = False
-    securing: bool = False
-    ended: bool = False
-    held: bool = False
-    closes: int = 0
+    mta: int = 0
     body: bool = False
     lookalike: bool = False
     to: int = 0
@@ -66,29 +60,23 @@ class Mta:
     end_at: int = 0  # how many replies all remotes had said when the end of its message went out
 
 
-class World:
+class World(edge.Edge[Link]):
     """The edge, both MTAs and all remotes; every order is judged as it comes."""
 
     def __init__(self) -> None:
         self.talk = with_mta(ids=MTAS)
-        self.links = {id: Link(id, id) for id in MTAS}
+        self.links = {id: Link(id, mta=id) for id in MTAS}
         self.mtas = {id: Mta() for id in MTAS}
         self.called_for: dict[int, int] = {}
         self.replies = 0
 
     # What the machine orders, and what it may order.
 
-    def tell(self, event: Event) -> None:
-        facts = [event]
-        while facts:
-            for order in self.talk.hear(facts.pop(0)):
-                facts += self.perform(order)
-
     def perform(self, order: Action) -> list[Event]:
         match order:
             case actions.Connect(id, source, _):
                 self.called_for[id] = next(mta for mta, its in MTAS.items() if its == source)
-                self.links[id] = Link(id, self.called_for[id], dialling=True)
+                self.links[id] = Link(id, dialling=True, mta=self.called_for[id])
             case actions.Close(id):
                 return self.close(self.links[id])
             case actions.Send(id, data):
@@ -108,24 +96,10 @@ class World:
                 assert not (link.body or link.closes or self.links[to].closes)
                 link.body, link.lookalike, link.to = True, False, to
             case actions.Hold(id) | actions.Hear(id):
-                link = self.links[id]
-                assert link.held != isinstance(order, actions.Hold) and not link.closes
-                link.held = not link.held
+                self.hold(self.links[id], isinstance(order, actions.Hold))
             case _:
                 assert isinstance(order, actions.Prepare | actions.Exit)
         return []
-
-    def close(self, link: Link) -> list[Event]:
-        link.closes += 1
-        assert link.closes <= 2
-        if link.dialling:
-            del self.links[link.id]
-            return [events.ConnectFailed(link.id, "called_off", "called off")]
-        return self.gone(link, "closed") if link.ended or link.closes == 2 else []
-
-    def gone(self, link: Link, kind: str) -> list[Event]:
-        del self.links[link.id]
-        return [events.Closed(link.id, kind)]
 
     # What an MTA hears.
 
@@ -220,21 +194,6 @@ class World:
         link.dialling, link.asked = False, ["GREETING"]
         self.tell(events.Connected(link.id, (MTAS[link.mta], 40113)))
 
-    def refuse(self, link: Link) -> None:
-        del self.links[link.id]
-        self.tell(events.ConnectFailed(link.id, "refused", "Connection refused"))
-
-    def secure(self, link: Link, well: bool) -> None:
-        link.securing = False
-        if well:
-            self.tell(events.Secured(link.id, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "00" * 32, (), False))
-        else:
-            self.tell(events.SecureFailed(link.id, "handshake", "no", b""))
-
-    def reset(self, link: Link) -> None:
-        [fact] = self.gone(link, "reset")
-        self.tell(fact)
-
     def end(self, link: Link) -> None:
         """The peer's FIN: what is closing is gone then."""
         if link.closes:
@@ -297,35 +256,10 @@ class World:
             self.links[link.to].asked.append("END")
         self.tell(events.Relayed(link.id, 100, rest, outcome, at))
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass, one deadline after the other; however many are met, they come to an end."""
-        until = self.talk.now + int(seconds * SECOND)
-        for _ in range(1000):
-            deadline = self.talk.proxy.next_deadline
-            if deadline is None or deadline > until:
-                break
-            self.talk.now = max(self.talk.now, deadline)
-            self.tell(events.Elapsed())
-        else:
-            raise AssertionError("time stands still")
-        self.talk.now = until
-
-    def hang_up(self) -> None:
-        """Everybody ends, and time passes: nobody may be left."""
-        for _ in range(10):
-            for link in list(self.links.values()):
-                if self.links.get(link.id) is link:
-                    (self.refuse if link.dialling else self.reset if link.securing else self.end)(link)
-            self.wait(701)
-        seating = self.talk.proxy.seating
-        assert (self.links, seating.connections, seating.seats) == ({}, {}, {})
-
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 999)), max_size=100))
 def test_whatever_they_say_no_outcome_is_told_wrongly_and_nobody_is_left(steps):
     world = World()
     for wild, number in steps:
-        choices = [] if wild else list(world.sensible())
-        choices = choices or list(world.choices())
-        choices[number % len(choices)]()
+        world.go_on(wild, number)
     world.hang_up()

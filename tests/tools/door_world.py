@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from attrs import define, field
+from tools import edge
 from tools.talk import CLIENT, ENTROPY, Talk
 
 from gaproxy.proto import actions, events
 from gaproxy.proto.actions import Action
 from gaproxy.proto.events import Event
-from gaproxy.proto.patience import SECOND
 
 PLACE = "127.0.0.1:5000"
 OPTIONS = ("starttls mta", "starttls proxy", "starttls proxy; level encrypt", "relay opaque")
@@ -47,17 +47,11 @@ FINAL = re.compile(rb"^[0-9]{3} ", re.MULTILINE)
 
 
 @define
-class Link:
+class Link(edge.Link):
     """One connection as the edge has it. `owes`: what a remote was asked and has not answered; `to`: where a passage of
     an MTA leads.
     """
 
-    id: int
-    dialling: bool = False
-    securing: bool = False
-    ended: bool = False
-    held: bool = False
-    closes: int = 0
     passage: str = ""
     heard: bytes = b""
     said: bytes = b""
@@ -78,7 +72,7 @@ def config(options: str, limit: str = "") -> str:
 
 
 @define
-class World:
+class World(edge.Edge[Link]):
     """The edge, MTAs (1, 3 …) and their remotes; every order is judged as it comes."""
 
     talk: Talk
@@ -98,12 +92,6 @@ class World:
     def mtas(self) -> list[Link]:
         """Those that are there."""
         return [link for id, link in self.links.items() if came_in(id)]
-
-    def tell(self, event: Event) -> None:
-        facts = [event]
-        while facts:
-            for order in self.talk.hear(facts.pop(0)):
-                facts += self.perform(order)
 
     def perform(self, order: Action) -> list[Event]:
         match order:
@@ -134,9 +122,7 @@ class World:
                 link.ends += 1
                 assert link.ends == 1 and not link.closes
             case actions.Hold(id) | actions.Hear(id):
-                link = self.links[id]
-                assert link.held != isinstance(order, actions.Hold) and not link.closes
-                link.held = not link.held
+                self.hold(self.links[id], isinstance(order, actions.Hold))
             case _:
                 assert isinstance(order, actions.Prepare | actions.Exit)
         return []
@@ -149,25 +135,10 @@ class World:
             assert "encrypt" not in self.options or b"STARTTLS" in link.said
 
     def close(self, link: Link) -> list[Event]:
-        link.closes += 1
         link.passage = ""
-        assert link.closes <= 2
-        if link.dialling:
-            del self.links[link.id]
-            return [events.ConnectFailed(link.id, "called_off", "called off")]
-        return self.gone(link, "closed") if link.ended or link.closes == 2 else []
-
-    def gone(self, link: Link, kind: str) -> list[Event]:
-        del self.links[link.id]
-        return [events.Closed(link.id, kind)]
+        return super().close(link)
 
     # What may happen next.
-
-    def go_on(self, wild: bool, number: int) -> None:
-        """One of the things that may happen; or, unless it is to be wild, that bring mail forward."""
-        choices = [] if wild else list(self.sensible())
-        choices = choices or list(self.choices())
-        choices[number % len(choices)]()
 
     def sensible(self) -> Iterator[Callable[[], None]]:
         """What brings mail forward."""
@@ -250,17 +221,6 @@ class World:
         link.dialling = False
         self.tell(events.Connected(link.id, ("127.0.0.2", 40113)))
 
-    def refuse(self, link: Link) -> None:
-        del self.links[link.id]
-        self.tell(events.ConnectFailed(link.id, "refused", "Connection refused"))
-
-    def secure(self, link: Link, well: bool) -> None:
-        link.securing = False
-        if well:
-            self.tell(events.Secured(link.id, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "00" * 32, (), False))
-        else:
-            self.tell(events.SecureFailed(link.id, "handshake", "no", b""))
-
     def end_body(self, link: Link, rest: bytes) -> None:
         link.passage = ""
         link.heard += b".\r\n"
@@ -273,10 +233,6 @@ class World:
         link.passage = ""
         return [events.Relayed(link.id, 10, b"", outcome)]
 
-    def reset(self, link: Link) -> None:
-        [fact] = self.gone(link, "reset")
-        self.tell(fact)
-
     def end(self, link: Link) -> None:
         """The peer's FIN: what is closing is gone then, and so is what was ended on both sides."""
         if link.closes:
@@ -287,25 +243,3 @@ class World:
             for fact in [*facts, events.Ended(link.id)]:
                 if self.links.get(link.id) is link and not link.closes:
                     self.tell(fact)
-
-    def wait(self, seconds: float) -> None:
-        until = self.talk.now + int(seconds * SECOND)
-        for _ in range(1000):
-            deadline = self.talk.proxy.next_deadline
-            if deadline is None or deadline > until:
-                break
-            self.talk.now = max(self.talk.now, deadline)
-            self.tell(events.Elapsed())
-        else:
-            raise AssertionError("time stands still")
-        self.talk.now = until
-
-    def hang_up(self) -> None:
-        """Everybody ends, and time passes: nobody may be left."""
-        for _ in range(10):
-            for link in list(self.links.values()):
-                if self.links.get(link.id) is link:
-                    (self.refuse if link.dialling else self.reset if link.securing else self.end)(link)
-            self.wait(701)
-        seating = self.talk.proxy.seating
-        assert (self.links, seating.connections, seating.seats) == ({}, {}, {})
