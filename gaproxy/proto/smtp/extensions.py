@@ -1,7 +1,7 @@
 """What a remote offers: knows its greeting, its EHLO reply and what an MTA is shown of them; does not know who asks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from attrs import frozen
@@ -27,6 +27,8 @@ SHOWN = frozenset(
         "EXPN",
     }
 )
+
+WITH_STARTTLS = SHOWN | {"STARTTLS"}  # where the MTA's own may pass
 
 SIZE_DIGITS_MOST = 20  # RFC 1870 3
 
@@ -59,7 +61,7 @@ class Offer:
 
     def is_covered_by(self, other: "Offer", starttls: bool = False) -> bool:
         """Whether the other one offers all that an MTA was shown of this one, and takes messages as large."""
-        told = (SHOWN | {"STARTTLS"} if starttls else SHOWN) & self.keywords.keys()
+        told = (WITH_STARTTLS if starttls else SHOWN) & self.keywords.keys()
         return told <= other.keywords.keys() and (other.size() or inf) >= (self.size() or inf)
 
     def size(self) -> int:
@@ -72,13 +74,12 @@ class Offer:
 
         `carried`: MAILs of former sessions on this connection, taken off MAILMAX.
         """
-        shown = SHOWN | {"STARTTLS"} if starttls else SHOWN
+        shown = WITH_STARTTLS if starttls else SHOWN
         said = dict(self.keywords)
         if (left := self.mails_left(carried)) is not None:
             said["LIMITS"] = _MAILMAX.sub(f"MAILMAX={left}", said["LIMITS"])
         lines = [f"{keyword} {said[keyword]}".rstrip(" ").encode("ascii") for keyword in said if keyword in shown]
-        *before, last = [self.domain, *lines]
-        return b"".join(b"250-%b\r\n" % line for line in before) + b"250 %b\r\n" % last
+        return _agreeing([self.domain, *lines])
 
     def helo_reply(self) -> bytes:
         """The answer to an MTA's HELO."""
@@ -87,9 +88,7 @@ class Offer:
 
 def shown(ehlo: Reply) -> bytes:
     """A remote's reply to an MTA's own EHLO, as it came but for the keywords that may not pass; STARTTLS may."""
-    lines = [ehlo.lines[0], *(line for line in ehlo.lines[1:] if _keywords((line,)).keys() & {*SHOWN, "STARTTLS"})]
-    *before, last = lines
-    return b"".join(b"250-%b\r\n" % line for line in before) + b"250 %b\r\n" % last
+    return _agreeing([ehlo.lines[0], *(line for line in ehlo.lines[1:] if _keywords((line,)).keys() & WITH_STARTTLS)])
 
 
 def mails_taken_off(said: bytes, carried: int) -> bytes:
@@ -101,6 +100,12 @@ def offer(greeting: Reply, ehlo: Reply, extended: bool) -> Offer:
     """What this greeting and this reply to EHLO (`extended`) or HELO offer. A line that is malformed offers nothing."""
     domain = b"".join(ehlo.lines[0].split(maxsplit=1)[:1])
     return Offer(greeting.wire, domain, _keywords(ehlo.lines[1:]) if extended else {}, extended)
+
+
+def _agreeing(lines: Sequence[bytes]) -> bytes:
+    """A 250 of these lines."""
+    *before, last = lines
+    return b"".join(b"250-%b\r\n" % line for line in before) + b"250 %b\r\n" % last
 
 
 def _keywords(lines: tuple[bytes, ...]) -> dict[str, str]:
